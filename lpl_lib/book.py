@@ -1,0 +1,110 @@
+"""What the chapters of the book need besides the mathematics: size, claims, pictures."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, TypeVar
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from cycler import cycler
+
+T = TypeVar("T")
+Size = Literal["smoke", "default", "full"]
+Status = Literal[
+    "proved",
+    "verified numerically",
+    "reproduced",
+    "partly reproduced",
+    "not reproduced",
+    "refuted as stated",
+    "conjecture",
+]
+
+SIZE_VARIABLE = "LPL_SIZE"
+STATUSES: tuple[str, ...] = Status.__args__  # type: ignore[attr-defined]
+
+# Okabe and Ito's colours, told apart by readers with any colour vision.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = COLOURS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#333333",
+)
+
+
+def size() -> Size:
+    """Return how large the experiments of a chapter are to be.
+
+    The environment variable ``LPL_SIZE`` says ``smoke`` (tests: seconds), ``default``
+    (a laptop: a minute or two a chapter) or ``full`` (a GPU).
+
+    Raises:
+        ValueError: the variable has another value.
+    """
+    value = os.environ.get(SIZE_VARIABLE, "default")
+    if value not in ("smoke", "default", "full"):
+        raise ValueError(
+            f"{SIZE_VARIABLE} must be 'smoke', 'default' or 'full', got {value!r}"
+        )
+    return value  # type: ignore[return-value]
+
+
+def by_size(*, smoke: T, default: T, full: T) -> T:
+    """Return the argument that the current :func:`size` names.
+
+    >>> by_size(smoke=2, default=10, full=50) in (2, 10, 50)
+    True
+    """
+    return {"smoke": smoke, "default": default, "full": full}[size()]
+
+
+def claim(number: str, statement: str, holds: bool, *, status: Status, source: str) -> None:
+    """Check a claim of the book and print it; the ledger of claims collects them.
+
+    Args:
+        number: chapter and number, ``C8.2``.
+        statement: one sentence, the same at every size.
+        holds: the outcome of the check in this cell.
+        status: how well the claim stands.
+        source: where it comes from: an equation, a slide, or this book.
+
+    Raises:
+        AssertionError: the check came out false.
+        ValueError: an unknown status.
+
+    >>> claim("C0.1", "Two is even.", 2 % 2 == 0, status="proved", source="arithmetic")
+    C0.1 holds: Two is even.
+         [proved; arithmetic]
+    """
+    if status not in STATUSES:
+        raise ValueError(f"status must be one of {STATUSES}, got {status!r}")
+    if not holds:
+        raise AssertionError(f"{number} does not hold: {statement}")
+    print(f"{number} holds: {statement}\n     [{status}; {source}]")
+
+
+def use_book_style() -> None:
+    """Set the look of all figures: crisp on any screen, the same on any machine."""
+    sns.set_theme(context="notebook", style="whitegrid")
+    plt.rcParams.update(
+        {
+            "axes.prop_cycle": cycler(color=COLOURS),
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "figure.constrained_layout.use": True,
+            "figure.figsize": (7.2, 3.6),
+            "grid.color": "#e6e6e6",
+            "legend.frameon": False,
+            "lines.linewidth": 2.0,
+            "svg.hashsalt": "lpl",  # the same names inside an SVG at each run
+        }
+    )
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return  # outside a notebook there is nothing to set
+    set_matplotlib_formats("svg", metadata={"Date": None})

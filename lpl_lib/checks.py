@@ -1,0 +1,152 @@
+"""What the library asks of its inputs, each refusal naming the argument at fault.
+
+Checks of shapes and types cost nothing. Checks of *values* (labels in range, logits
+finite) read the tensor, which on a GPU would make the host wait for the device; so
+they run on the CPU, and elsewhere on request.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+ClassCounts = Sequence[float] | Tensor
+"""Training images per class: any sequence, array or tensor of ``C`` positive numbers."""
+
+
+def check_class_counts(class_counts: ClassCounts, name: str = "class_counts") -> Tensor:
+    """Return the counts as a float64 CPU tensor of shape ``(C,)``.
+
+    Raises:
+        ValueError: not one-dimensional, empty, or a count that is not positive and
+            finite. A class without images has no prior: drop it or merge it.
+
+    >>> check_class_counts([50, 5])
+    tensor([50.,  5.], dtype=torch.float64)
+    >>> check_class_counts([50, 0])
+    Traceback (most recent call last):
+    ...
+    ValueError: class_counts must be positive and finite, got 0.0 for class 1
+    """
+    counts = torch.as_tensor(class_counts, dtype=torch.float64, device="cpu")
+    if counts.ndim != 1 or counts.numel() == 0:
+        raise ValueError(
+            f"{name} must be a non-empty one-dimensional list with one count per "
+            f"class, got shape {tuple(counts.shape)}"
+        )
+    bad = ~(torch.isfinite(counts) & (counts > 0))
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        raise ValueError(
+            f"{name} must be positive and finite, got {counts[first].item()} "
+            f"for class {first}"
+        )
+    return counts
+
+
+def check_number(
+    value: float, name: str, *, minimum: float = 0.0, strict: bool = False
+) -> float:
+    """Return ``value`` as a float at or above (``strict``: above) ``minimum``.
+
+    >>> check_number(-0.5, "bound")
+    Traceback (most recent call last):
+    ...
+    ValueError: bound must be a finite number >= 0, got -0.5
+    """
+    number = float(value)
+    in_range = number > minimum if strict else number >= minimum
+    if not (math.isfinite(number) and in_range):
+        relation = ">" if strict else ">="
+        raise ValueError(
+            f"{name} must be a finite number {relation} {minimum:g}, got {value}"
+        )
+    return number
+
+
+def check_count(value: int, name: str, *, minimum: int = 1) -> int:
+    """Return ``value``, an integer of at least ``minimum``.
+
+    >>> check_count(0, "num_classes")
+    Traceback (most recent call last):
+    ...
+    ValueError: num_classes must be an integer >= 1, got 0
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
+    return value
+
+
+def check_batch(
+    logits: Tensor,
+    targets: Tensor,
+    num_classes: int | None = None,
+    *,
+    values: bool | None = None,
+) -> None:
+    """Check a batch of logits ``(B, C)``, floating, and targets ``(B,)``, integer.
+
+    Args:
+        num_classes: the number of classes that a perturbation was made for.
+        values: also read the values: targets in ``[0, C)``, logits finite. ``None``
+            (default) does so on the CPU only, where it costs no synchronisation.
+
+    Raises:
+        ValueError: naming the argument, what it is and what it has to be.
+    """
+    check_logits(logits, num_classes)
+    if not isinstance(targets, Tensor) or targets.is_floating_point():
+        kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
+        raise ValueError(f"targets must be a tensor of integer labels, got {kind}")
+    if targets.ndim != 1 or len(targets) != len(logits):
+        raise ValueError(
+            f"targets must have shape ({len(logits)},), one label for each row of "
+            f"logits {tuple(logits.shape)}, got {tuple(targets.shape)}"
+        )
+    if targets.device != logits.device:
+        raise ValueError(
+            f"targets are on {targets.device} but logits on {logits.device}: "
+            "move both to one device"
+        )
+    if torch.compiler.is_compiling():
+        return  # a look at values would break the graph
+    if values if values is not None else logits.device.type == "cpu":
+        _check_values(logits, targets)
+
+
+def check_logits(logits: Tensor, num_classes: int | None = None) -> None:
+    """Check that ``logits`` is a non-empty floating tensor ``(B, C)``."""
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"logits must be a floating-point tensor, got {kind}")
+    if logits.ndim != 2 or logits.shape[0] == 0 or logits.shape[1] == 0:
+        raise ValueError(
+            "logits must have shape (B, C) with at least one sample and one class, "
+            f"got {tuple(logits.shape)}"
+        )
+    if num_classes is not None and logits.shape[1] != num_classes:
+        raise ValueError(
+            f"logits have {logits.shape[1]} classes (columns), but the perturbation "
+            f"was made for {num_classes}"
+        )
+
+
+def _check_values(logits: Tensor, targets: Tensor) -> None:
+    low, high = (int(bound) for bound in torch.aminmax(targets))
+    if low < 0 or high >= logits.shape[1]:
+        raise ValueError(
+            f"targets must lie in [0, {logits.shape[1] - 1}], "
+            f"got labels from {low} to {high}"
+        )
+    # One reduction settles the usual case; a sum that overflows is looked at again.
+    if not math.isfinite(float(logits.detach().sum())):
+        bad = ~torch.isfinite(logits)
+        if bad.any():
+            row, column = (int(i) for i in bad.nonzero()[0])
+            raise ValueError(
+                f"logits must be finite, got {float(logits[row, column])} for sample "
+                f"{row}, class {column} ({int(bad.sum())} such values in all)"
+            )

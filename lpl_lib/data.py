@@ -1,0 +1,164 @@
+"""Labelled images: the embedded digits, and long-tailed subsets of any labelled set."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from lpl_lib.checks import check_count, check_number
+
+
+class LabelledImages(NamedTuple):
+    """Images and their labels.
+
+    Attributes:
+        images: ``(N, channels, height, width)``, float32.
+        targets: ``(N,)``, int64, in ``[0, C)``.
+    """
+
+    images: Tensor
+    targets: Tensor
+
+    def subset(self, indices: Tensor) -> LabelledImages:
+        """Return the images at ``indices``."""
+        return LabelledImages(self.images[indices], self.targets[indices])
+
+    def class_counts(self, num_classes: int) -> Tensor:
+        """Return the number of images of each class, ``(num_classes,)``, int64."""
+        return torch.bincount(self.targets, minlength=num_classes)
+
+
+def digits(
+    test_share: float = 1 / 3, seed: int = 0
+) -> tuple[LabelledImages, LabelledImages]:
+    """Return a training and a test set of real handwritten digits, without a download.
+
+    1,797 scans of 8 x 8 pixels in ten classes, from the UCI set "Optical recognition of
+    handwritten digits" as scikit-learn carries it. Pixels are scaled to [0, 1]. The
+    split keeps the classes' shares.
+
+    Args:
+        test_share: share of the images in the test set, between 0 and 1.
+        seed: of the split.
+
+    Raises:
+        ValueError: a share that leaves one of the sets empty.
+
+    >>> train, test = digits()
+    >>> train.images.shape, len(test.targets)
+    (torch.Size([1198, 1, 8, 8]), 599)
+    """
+    if not 0 < test_share < 1:
+        raise ValueError(f"test_share must lie between 0 and 1, got {test_share}")
+    pixels, labels = load_digits(return_X_y=True)
+    images = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
+    targets = torch.tensor(labels, dtype=torch.int64)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=test_share, random_state=seed, stratify=labels
+    )
+    everything = LabelledImages(images, targets)
+    return (
+        everything.subset(torch.as_tensor(train)),
+        everything.subset(torch.as_tensor(test)),
+    )
+
+
+def long_tail_counts(max_count: int, num_classes: int, imbalance_ratio: float) -> list[int]:
+    r"""Return the class sizes of the long-tail CIFAR protocol, head to tail.
+
+    .. math:: n_c = \lfloor n_{\max} \, \rho^{\,c / (C - 1)} \rfloor, \qquad
+              \rho = 1 / \text{imbalance ratio}
+
+    Args:
+        max_count: :math:`n_{\max}`, size of the largest class.
+        num_classes: ``C``.
+        imbalance_ratio: largest over smallest class, >= 1.
+
+    Source: Cui et al. 2019, Cao et al. 2019.
+
+    Raises:
+        ValueError: a ratio below 1, or one that leaves the last class without an image.
+
+    >>> long_tail_counts(5000, 10, imbalance_ratio=100)
+    [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+    """
+    check_count(max_count, "max_count")
+    check_count(num_classes, "num_classes")
+    check_number(imbalance_ratio, "imbalance_ratio", minimum=1)
+    rho = 1 / imbalance_ratio
+    last = max(num_classes - 1, 1)
+    counts = [int(max_count * rho ** (c / last)) for c in range(num_classes)]
+    if counts[-1] < 1:
+        raise ValueError(
+            f"imbalance_ratio must be at most {max_count}, the size of the largest "
+            f"class, got {imbalance_ratio:g}: the last class would be empty"
+        )
+    return counts
+
+
+def long_tail_indices(
+    targets: Tensor,
+    imbalance_ratio: float,
+    *,
+    num_classes: int | None = None,
+    max_count: int | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Return the indices of a long-tailed subset of any labelled set, sorted.
+
+    Class 0 is the largest, class ``C - 1`` the smallest, with the sizes of
+    :func:`long_tail_counts`. Images are drawn without replacement, by shuffling each
+    class in turn with one seeded generator: the draw of LDAM's protocol.
+
+    Args:
+        targets: ``(N,)``, integer labels in ``[0, C)``.
+        imbalance_ratio: largest over smallest class, >= 1.
+        num_classes: default, the largest label plus one.
+        max_count: size of class 0; default, the size of the set's smallest class, so
+            that every class can give what is asked.
+        seed: of the draw. Results move with the subset: publish it, or the indices.
+
+    Raises:
+        ValueError: labels out of range, a class with fewer images than asked for, a
+            ratio that :func:`long_tail_counts` refuses.
+
+    >>> balanced = torch.arange(1000) % 10
+    >>> chosen = long_tail_indices(balanced, imbalance_ratio=50)
+    >>> torch.bincount(balanced[chosen]).tolist()
+    [100, 64, 41, 27, 17, 11, 7, 4, 3, 2]
+    """
+    labels = torch.as_tensor(targets).cpu()
+    if labels.ndim != 1 or len(labels) == 0 or labels.is_floating_point():
+        raise ValueError(
+            "targets must be a non-empty one-dimensional tensor of integer labels, "
+            f"got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    if num_classes is None:
+        num_classes = int(labels.max()) + 1
+    if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
+        raise ValueError(
+            f"targets must lie in [0, {num_classes - 1}], got labels from "
+            f"{int(labels.min())} to {int(labels.max())}"
+        )
+    available = torch.bincount(labels, minlength=num_classes).tolist()
+    wanted = long_tail_counts(
+        min(available) if max_count is None else max_count, num_classes, imbalance_ratio
+    )
+    for c, (have, want) in enumerate(zip(available, wanted, strict=True)):
+        if have < want:
+            raise ValueError(
+                f"class {c} has {have} images but an imbalance_ratio of "
+                f"{imbalance_ratio:g} from max_count {wanted[0]} asks for {want}"
+            )
+    shuffler = np.random.RandomState(seed)
+    chosen = []
+    for c, want in enumerate(wanted):
+        of_class = np.flatnonzero(labels.numpy() == c)
+        shuffler.shuffle(of_class)
+        chosen.append(of_class[:want])
+    return torch.as_tensor(np.sort(np.concatenate(chosen)))

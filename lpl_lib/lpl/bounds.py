@@ -1,0 +1,119 @@
+"""How far the logits of each class may be moved: fixed and varied bounds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lpl_lib.checks import ClassCounts, check_class_counts, check_number
+from lpl_lib.lpl.confidence import ClassStatistics
+from lpl_lib.lpl.splits import check_threshold
+
+
+class Bound(nn.Module):
+    r"""Maps class statistics and signs to bounds :math:`\epsilon_c` ``(C,)``, >= 0.
+
+    Bounds are in the units of the logits (nats); what a bound means depends on the
+    solver's norm.
+
+    Attributes:
+        largest: no class's bound exceeds it; solvers that step need it beforehand.
+        num_classes: the number of classes it was made for; ``None`` if any.
+    """
+
+    largest: float
+    num_classes: int | None = None
+
+    def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class FixedBound(Bound):
+    r"""The same bound for every class, :math:`\epsilon_c = \epsilon`.
+
+    Args:
+        epsilon: >= 0; 0 leaves the base loss.
+
+    >>> FixedBound(0.5)(None, torch.tensor([1.0, -1.0]))
+    tensor([0.5000, 0.5000])
+    """
+
+    def __init__(self, epsilon: float) -> None:
+        super().__init__()
+        self.largest = check_number(epsilon, "epsilon")
+
+    def forward(self, statistics: ClassStatistics | None, signs: Tensor) -> Tensor:
+        return torch.full_like(signs, self.largest)
+
+
+class ConfidenceBound(Bound):
+    r"""The further a class's confidence is from the threshold, the larger its bound.
+
+    .. math:: \epsilon_c = \epsilon + \Delta\epsilon \, |\tau - \bar q_c|
+
+    Args:
+        epsilon: smallest bound, >= 0.
+        extra: :math:`\Delta\epsilon` >= 0.
+        threshold: :math:`\tau` in [0, 1]; ``None`` takes the mean confidence of the
+            classes seen, as :class:`~lpl_lib.ConfidenceSplit` does.
+
+    Source: Eq. 13 of Li et al., for balanced sets.
+
+    >>> statistics = ClassStatistics(torch.tensor([0.9, 0.5]), torch.tensor([True, True]))
+    >>> ConfidenceBound(0.1, extra=1.0)(statistics, torch.tensor([-1.0, 1.0]))
+    tensor([0.3000, 0.3000])
+    """
+
+    def __init__(
+        self, epsilon: float, extra: float, threshold: float | None = None
+    ) -> None:
+        super().__init__()
+        self.epsilon = check_number(epsilon, "epsilon")
+        self.extra = check_number(extra, "extra")
+        self.threshold = check_threshold(threshold)
+        self.largest = self.epsilon + self.extra
+
+    def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
+        tau = statistics.threshold(self.threshold)
+        return self.epsilon + self.extra * (tau - statistics.confidence).abs()
+
+
+class FrequencyBound(Bound):
+    r"""The most and the least frequent classes get the largest bounds.
+
+    .. math::
+
+        \epsilon_c = \epsilon + \Delta\epsilon \cdot
+        \begin{cases} n_c / \max_k n_k & c \text{ in the head (sign } -1) \\
+                      \min_k n_k / n_c & c \text{ in the tail (sign } +1) \end{cases}
+
+    Args:
+        class_counts: training images per class, ``(C,)``, all positive.
+        epsilon: smallest bound, >= 0.
+        extra: :math:`\Delta\epsilon` >= 0.
+
+    Source: Eq. 14 of Li et al. with class frequencies, as their released code has it
+    (the equation as printed has mean confidences in their place).
+
+    >>> bound = FrequencyBound([100, 50, 10], epsilon=0.1, extra=1.0)
+    >>> bound(None, torch.tensor([-1.0, 1.0, 1.0]))
+    tensor([1.1000, 0.3000, 1.1000])
+    """
+
+    of_head: Tensor
+    of_tail: Tensor
+
+    def __init__(self, class_counts: ClassCounts, epsilon: float, extra: float) -> None:
+        super().__init__()
+        counts = check_class_counts(class_counts)
+        check_number(epsilon, "epsilon")
+        check_number(extra, "extra")
+        self.num_classes = len(counts)
+        self.largest = epsilon + extra
+        head = epsilon + extra * counts / counts.max()
+        tail = epsilon + extra * counts.min() / counts
+        self.register_buffer("of_head", head.float(), persistent=False)
+        self.register_buffer("of_tail", tail.float(), persistent=False)
+
+    def forward(self, statistics: ClassStatistics | None, signs: Tensor) -> Tensor:
+        return torch.where(signs < 0, self.of_head, self.of_tail)

@@ -1,0 +1,89 @@
+"""The mean confidence of each class, in a batch or as a running mean."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lpl_lib.checks import check_count
+
+
+class ClassStatistics(NamedTuple):
+    """What splits and bounds know of the classes.
+
+    Attributes:
+        confidence: ``(C,)``, ``q_c``, mean softmax probability that the samples of
+            class ``c`` give to ``c``; meaningless where not ``seen``.
+        seen: ``(C,)``, bool, whether class ``c`` has a confidence.
+    """
+
+    confidence: Tensor
+    seen: Tensor
+
+    def mean_confidence(self) -> Tensor:
+        """Return the mean of ``q_c`` over the classes seen, a scalar."""
+        total = torch.where(self.seen, self.confidence, 0.0).sum()
+        return total / self.seen.sum().clamp(min=1)
+
+    def threshold(self, fixed: float | None) -> Tensor | float:
+        """Return ``tau``: the fixed one, or without it the mean confidence."""
+        return self.mean_confidence() if fixed is None else fixed
+
+
+class ClassConfidence(nn.Module):
+    r"""Estimates :math:`\bar q_c`, the mean of :math:`p_c` over the samples of class c.
+
+    Args:
+        num_classes: ``C``.
+        decay: ``None`` uses each batch alone, where absent classes are not seen. A
+            number in ``[0, 1)`` keeps a running mean
+            :math:`\bar q_c \leftarrow d\,\bar q_c + (1 - d)\,\hat q_c` over the batches
+            that hold the class, in ``state_dict``, updated in training mode only.
+
+    Source: Eq. 9 of Li et al., which averages over the class's training samples; how a
+    batch stands for them is left open there. The running mean takes the noise out of
+    small batches, where a class may have one sample or none.
+
+    Raises:
+        ValueError: ``decay`` outside ``[0, 1)``.
+
+    >>> logits = torch.tensor([[0.0, 0.0, -torch.inf], [9.0, 9.0, 9.0]]).clamp(min=-99)
+    >>> ClassConfidence(3)(logits, torch.tensor([0, 2])).confidence.round(decimals=3)
+    tensor([0.5000, 0.0000, 0.3330])
+    """
+
+    confidence: Tensor
+    seen: Tensor
+
+    def __init__(self, num_classes: int, decay: float | None = None) -> None:
+        super().__init__()
+        self.num_classes = check_count(num_classes, "num_classes")
+        if decay is not None and not 0 <= decay < 1:
+            raise ValueError(f"decay must be None or in [0, 1), got {decay}")
+        self.decay = decay
+        if decay is not None:
+            self.register_buffer("confidence", torch.zeros(num_classes))
+            self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def forward(self, logits: Tensor, targets: Tensor) -> ClassStatistics:
+        """Return the statistics after this batch; logits ``(B, C)``, targets ``(B,)``."""
+        batch = self._of_batch(logits, targets)
+        if self.decay is None:
+            return batch
+        if self.training:
+            keep = torch.where(self.seen, self.decay, 0.0)
+            mixed = keep * self.confidence + (1 - keep) * batch.confidence
+            self.confidence.copy_(torch.where(batch.seen, mixed, self.confidence))
+            self.seen.logical_or_(batch.seen)
+        return ClassStatistics(self.confidence, self.seen)
+
+    def _of_batch(self, logits: Tensor, targets: Tensor) -> ClassStatistics:
+        own = logits.gather(1, targets[:, None])
+        probability = torch.exp(own - logits.logsumexp(1, keepdim=True))[:, 0].float()
+        zeros = torch.zeros(self.num_classes, device=logits.device)
+        size = zeros.index_add(0, targets, torch.ones_like(probability))
+        total = zeros.index_add(0, targets, probability)
+        return ClassStatistics(total / size.clamp(min=1), size > 0)

@@ -1,0 +1,104 @@
+"""Which class is augmented which way: positively (loss raised) or negatively (lowered)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lpl_lib.checks import ClassCounts, check_class_counts, check_number
+from lpl_lib.lpl.confidence import ClassStatistics
+
+
+class Split(nn.Module):
+    """Maps class statistics to signs ``(C,)``: +1 raises the loss, -1 lowers it.
+
+    Attributes:
+        num_classes: the number of classes it was made for; ``None`` if any.
+    """
+
+    num_classes: int | None = None
+
+    def forward(self, statistics: ClassStatistics) -> Tensor:
+        raise NotImplementedError
+
+
+class ConfidenceSplit(Split):
+    r"""Classes below the confidence threshold are augmented positively, others negatively.
+
+    .. math:: s_c = +1 \text{ if } \bar q_c < \tau, \text{ else } -1
+
+    Args:
+        threshold: :math:`\tau` in [0, 1]; ``None`` (default) takes the mean of
+            :math:`\bar q_c` over the classes seen, and so moves with training.
+
+    Source: Eq. 9 of Li et al., for balanced sets.
+
+    >>> statistics = ClassStatistics(torch.tensor([0.9, 0.5, 0.0]),
+    ...                              seen=torch.tensor([True, True, False]))
+    >>> ConfidenceSplit()(statistics)[:2]  # threshold 0.7; class 2 has no sample
+    tensor([-1.,  1.])
+    """
+
+    def __init__(self, threshold: float | None = None) -> None:
+        super().__init__()
+        self.threshold = check_threshold(threshold)
+
+    def forward(self, statistics: ClassStatistics) -> Tensor:
+        tau = statistics.threshold(self.threshold)
+        return torch.where(statistics.confidence < tau, 1.0, -1.0)
+
+
+class RankSplit(Split):
+    r"""The most frequent classes are augmented negatively, the others positively.
+
+    Args:
+        class_counts: training images per class, ``(C,)``, in any order.
+        num_head: how many of the most frequent classes are the head, from 0 to ``C``.
+            Default: 40% of the classes, which is 4 of 10 and 40 of 100 as in the
+            authors' released scripts.
+
+    Source: Eq. 10 of Li et al., for long-tail sets.
+
+    Raises:
+        ValueError: a count that is not positive; ``num_head`` beyond the classes.
+
+    >>> RankSplit([5, 500, 50], num_head=1)(None)
+    tensor([ 1., -1.,  1.])
+    """
+
+    signs: Tensor
+
+    def __init__(self, class_counts: ClassCounts, num_head: int | None = None) -> None:
+        super().__init__()
+        counts = check_class_counts(class_counts)
+        self.num_classes = len(counts)
+        if num_head is None:
+            num_head = round(0.4 * len(counts))
+        if not 0 <= num_head <= len(counts):
+            raise ValueError(
+                f"num_head must lie in [0, {len(counts)}], the number of classes, "
+                f"got {num_head}"
+            )
+        signs = torch.ones(len(counts))
+        signs[counts.argsort(descending=True, stable=True)[:num_head]] = -1
+        self.register_buffer("signs", signs, persistent=False)
+
+    def forward(self, statistics: ClassStatistics | None) -> Tensor:
+        return self.signs
+
+
+def check_threshold(threshold: float | None) -> float | None:
+    """Return the confidence threshold, ``None`` or a number in [0, 1].
+
+    >>> check_threshold(1.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: threshold must be None or a confidence in [0, 1], got 1.5
+    """
+    if threshold is None:
+        return None
+    if not 0 <= threshold <= 1:
+        raise ValueError(
+            f"threshold must be None or a confidence in [0, 1], got {threshold}"
+        )
+    return check_number(threshold, "threshold")

@@ -1,0 +1,111 @@
+"""Accuracy per class and per group of classes, and intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_accuracy
+
+from lpl_lib.checks import ClassCounts, check_batch, check_class_counts
+
+
+def class_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the top-1 accuracy of each class, ``(C,)`` in [0, 1]; NaN where absent.
+
+    Args:
+        logits: ``(N, C)``.
+        targets: ``(N,)``, integer.
+
+    >>> logits = torch.tensor([[2.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 3.0, 0.0]])
+    >>> class_accuracy(logits, torch.tensor([0, 1, 1]))
+    tensor([1.0000, 0.5000,    nan])
+    """
+    check_batch(logits, targets)
+    num_classes = logits.shape[1]
+    hits = multiclass_accuracy(logits, targets, num_classes=num_classes, average=None)
+    present = torch.bincount(targets, minlength=num_classes) > 0
+    return torch.where(present, hits, torch.nan)
+
+
+def balanced_accuracy(logits: Tensor, targets: Tensor) -> float:
+    """Return the mean accuracy over the classes present, in [0, 1].
+
+    >>> logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    >>> balanced_accuracy(logits, torch.tensor([0, 0, 1]))
+    0.5
+    """
+    return float(class_accuracy(logits, targets).nanmean())
+
+
+def frequency_groups(
+    class_counts: ClassCounts, *, head_above: float = 100, tail_below: float = 20
+) -> dict[str, Tensor]:
+    """Return the class indices of ``"head"``, ``"medium"`` and ``"tail"``.
+
+    Args:
+        class_counts: training images per class, ``(C,)``.
+        head_above: head classes have more images than this.
+        tail_below: tail classes have fewer images than this.
+
+    Source: the thresholds 100 and 20 are those of Liu et al. 2019 (OLTR).
+
+    Raises:
+        ValueError: ``head_above`` smaller than ``tail_below``.
+
+    >>> frequency_groups([500, 100, 20, 5])["medium"]
+    tensor([1, 2])
+    """
+    counts = check_class_counts(class_counts)
+    if head_above < tail_below:
+        raise ValueError(
+            f"head_above must be at least tail_below, got {head_above} < {tail_below}"
+        )
+    head, tail = counts > head_above, counts < tail_below
+    masks = {"head": head, "medium": ~(head | tail), "tail": tail}
+    return {name: mask.nonzero()[:, 0] for name, mask in masks.items()}
+
+
+def group_accuracy(
+    logits: Tensor, targets: Tensor, groups: dict[str, Tensor]
+) -> dict[str, float]:
+    """Return the mean class accuracy of each group, and of all classes, in [0, 1].
+
+    >>> groups = frequency_groups([500, 5])
+    >>> logits = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    >>> group_accuracy(logits, torch.tensor([0, 1]), groups)
+    {'all': 0.5, 'head': 1.0, 'medium': nan, 'tail': 0.0}
+    """
+    accuracy = class_accuracy(logits, targets)
+    means = {name: float(accuracy[members].nanmean()) for name, members in groups.items()}
+    return {"all": float(accuracy.nanmean()), **means}
+
+
+class Interval(NamedTuple):
+    """A mean with its confidence interval, ``mean - half`` to ``mean + half``."""
+
+    mean: float
+    half: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ± {self.half:.1f}"
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Return the mean of independent runs and its confidence interval (Student's t).
+
+    Raises:
+        ValueError: fewer than two values, whose spread is unknown.
+
+    >>> print(mean_interval([70.0, 72.0, 71.0]))
+    71.0 ± 2.5
+    """
+    if len(values) < 2:
+        raise ValueError(f"values must hold at least two runs, got {len(values)}")
+    runs = np.asarray(values, dtype=float)
+    half = stats.t.ppf((1 + level) / 2, len(runs) - 1) * stats.sem(runs)
+    return Interval(float(runs.mean()), float(half))
