@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from typing import Literal, TypeVar
 
 import matplotlib.pyplot as plt
@@ -84,7 +85,8 @@ def claim(number: str, statement: str, holds: bool, *, status: Status, source: s
         raise ValueError(f"status must be one of {STATUSES}, got {status!r}")
     if not holds:
         raise AssertionError(f"{number} does not hold: {statement}")
-    print(f"{number} holds: {statement}\n     [{status}; {source}]")
+    lines = textwrap.wrap(f"{number} holds: {statement}", 72, subsequent_indent=" " * 5)
+    print(*lines, f"     [{status}; {source}]", sep="\n")
 
 
 def use_book_style() -> None:

@@ -10,8 +10,8 @@ from lpl_lib.checks import check_count
 class SmallConvNet(nn.Module):
     """A small convolutional net for small images, such as the digits.
 
-    Three convolutions with batch normalisation, a pooling in between, a mean over the
-    image, and a linear head. About 24,000 parameters at the default width.
+    Three convolutions with batch normalisation, a pooling after the first, a mean over
+    the image, and a linear head: 14,458 parameters for the digits.
 
     Args:
         num_classes: ``C``.
@@ -33,8 +33,8 @@ class SmallConvNet(nn.Module):
         check_count(width, "width")
         self.body = nn.Sequential(
             *_block(channels, width),
-            *_block(width, 2 * width),
             nn.MaxPool2d(2),
+            *_block(width, 2 * width),
             *_block(2 * width, 2 * width),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),

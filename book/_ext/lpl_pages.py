@@ -1,0 +1,316 @@
+"""What the book adds to Sphinx.
+
+- the directive ``claims-ledger``: all claims of all chapters in one table;
+- the directive ``run-status``: size, device, run time, versions of each chapter;
+- solutions and proofs with ``:class: dropdown`` as native, foldable ``<details>``
+  (no script; the dropdown of sphinx-togglebutton fails on proofs);
+- an anchor for each claim, so that ``{ref}`C1.2 <claim-c1-2>` `` links to it;
+- links to ``lpl_lib.LPL`` and the like find the module that documents the name;
+- MathJax from the package sphinx-mathjax-offline: only the files in use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from tools.bookfiles import (  # noqa: E402
+    STATUSES,
+    chapters,
+    claims,
+    read_notebook,
+    title,
+)
+
+LOGGER = logging.getLogger(__name__)
+MATHJAX_PARTS = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
+
+
+def docname(path: Path) -> str:
+    """Sphinx's name of a file of the book."""
+    return path.relative_to(ROOT).with_suffix("").as_posix()
+
+
+def with_math(text: str) -> list[nodes.Node]:
+    """Plain text in which ``$...$`` is a formula."""
+    pieces = re.split(r"\$([^$]+)\$", text)
+    return [
+        nodes.math(piece, piece) if odd % 2 else nodes.Text(piece)
+        for odd, piece in enumerate(pieces)
+        if piece
+    ]
+
+
+def table(
+    heads: Iterable[str],
+    rows: Iterable[list[list[nodes.Node]]],
+    widths: list[int],
+    kind: str,
+) -> nodes.table:
+    """A table node; each row is a list of cells, each cell a list of inline nodes."""
+    head, body = nodes.thead(), nodes.tbody()
+    group = nodes.tgroup("", cols=len(widths))
+    group.extend(nodes.colspec(colwidth=width) for width in widths)
+    group += [head, body]
+    titles: list[list[nodes.Node]] = [[nodes.Text(text)] for text in heads]
+    for target, lines in ((head, [titles]), (body, list(rows))):
+        for cells in lines:
+            row = nodes.row()
+            for cell in cells:
+                row += nodes.entry("", nodes.paragraph("", "", *cell))
+            target += row
+    return nodes.table("", group, classes=[kind])
+
+
+class BookTable(SphinxDirective):
+    """A table made from all chapters; it has no options and no content."""
+
+    has_content = False
+
+    def link(self, target: str, text: str, kind: str) -> nodes.Node:
+        """A link to a chapter (kind "doc") or a claim (kind "ref")."""
+        inner = nodes.inline("", text, classes=["std", f"std-{kind}"])
+        return addnodes.pending_xref(
+            "",
+            inner,
+            refdoc=self.env.docname,
+            refdomain="std",
+            reftype=kind,
+            reftarget=target,
+            refexplicit=True,
+            refwarn=True,
+        )
+
+    def warn(self, message: str, path: Path) -> None:
+        """A warning that names the chapter; it fails the build."""
+        LOGGER.warning(message, location=docname(path))
+
+
+class ClaimsLedger(BookTable):
+    """All claims that the stored outputs show to hold, in reading order."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = []
+        for path in chapters(ROOT):
+            self.env.note_dependency(str(path))
+            try:
+                found = claims(read_notebook(path))
+            except ValueError as error:
+                self.warn(f"claims-ledger: {error}", path)
+                continue
+            for claim in found:
+                if not claim.holds:
+                    self.warn(f"claims-ledger: {claim.number} is not shown to hold", path)
+                    continue
+                if claim.status not in STATUSES:
+                    self.warn(f"claims-ledger: unknown status {claim.status!r}", path)
+                mark = "status-" + claim.status.replace(" ", "-")
+                status = nodes.inline("", claim.status, classes=["claim-status", mark])
+                rows.append(
+                    [
+                        [self.link(claim.label, claim.number, "ref")],
+                        with_math(claim.statement),
+                        [status],
+                        with_math(claim.source),
+                    ]
+                )
+        if not rows:
+            return [nodes.paragraph("", "No chapter has stated a claim yet.")]
+        heads = ("Claim", "Statement", "Status", "Source")
+        return [table(heads, rows, [8, 56, 18, 18], "claims-ledger")]
+
+
+class RunStatus(BookTable):
+    """Where the stored outputs of each chapter come from."""
+
+    def run(self) -> list[nodes.Node]:
+        rows: list[list[list[nodes.Node]]] = []
+        total = 0
+        for path in chapters(ROOT):
+            self.env.note_dependency(str(path))
+            notebook = read_notebook(path)
+            stored: dict[str, Any] = notebook["metadata"].get("lpl", {})
+            if not stored:
+                self.warn("run-status: the chapter was not run by tools.notebooks", path)
+                continue
+            total += stored["seconds"]
+            found = ", ".join(f"{name} {text}" for name, text in stored["versions"].items())
+            texts = (stored["size"], stored["device"], f"{stored['seconds']} s", found)
+            first = [self.link("/" + docname(path), title(notebook), "doc")]
+            rows.append([first, *([nodes.Text(text)] for text in texts)])
+        heads = ("Chapter", "Size", "Device", "Run time", "Versions")
+        words = f"Running all {len(rows)} chapters took {total} seconds."
+        return [
+            nodes.paragraph("", words),
+            table(heads, rows, [28, 10, 14, 10, 38], "run-status"),
+        ]
+
+
+class folded(nodes.General, nodes.Element):  # noqa: N801 (node names are lower case)
+    """A box that is closed until the reader opens it."""
+
+
+class folded_title(nodes.General, nodes.TextElement):  # noqa: N801
+    """What is seen of a closed box."""
+
+
+def visit_folded(self: Any, node: nodes.Element) -> None:
+    """Open the box in HTML."""
+    self.body.append(self.starttag(node, "details", CLASS="admonition folded"))
+
+
+def depart_folded(self: Any, node: nodes.Element) -> None:
+    """Close it."""
+    self.body.append("</details>\n")
+
+
+def visit_folded_title(self: Any, node: nodes.Element) -> None:
+    """Open the title in HTML."""
+    self.body.append(self.starttag(node, "summary", "", CLASS="admonition-title"))
+
+
+def depart_folded_title(self: Any, node: nodes.Element) -> None:
+    """Close it."""
+    self.body.append("</summary>\n")
+
+
+class FoldDropdowns(SphinxPostTransform):
+    """Turn boxes of class ``dropdown`` into native foldable boxes.
+
+    It also takes away the ids that sphinx-proof and sphinx-exercise give to
+    several elements of one page.
+    """
+
+    default_priority = 800  # after the titles of solutions are resolved
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        for section in list(self.document.findall(nodes.section)):
+            if section["ids"] and section["ids"][0] in (
+                "proof-content",
+                "exercise-content",
+                "solution-content",
+            ):
+                section["ids"] = []
+        for box in list(self.document.findall(nodes.Admonition)):
+            if not isinstance(box, nodes.Element):
+                continue
+            if box["ids"] == ["proof"]:
+                box["ids"] = []
+            if "dropdown" in box["classes"]:
+                self.fold(box)
+
+    def fold(self, box: nodes.Element) -> None:
+        """Replace one box."""
+        children = list(box.children)
+        if children and isinstance(children[0], nodes.title):
+            words = children.pop(0).children
+        else:  # a proof begins with a paragraph that begins with "Proof. "
+            words = [nodes.Text("Proof")]
+            first = next(box.findall(nodes.Text))
+            rest = nodes.Text(re.sub(r"^Proof\.\s*", "", first.astext()))
+            first.parent.replace(first, rest)
+        kinds = [name for name in box["classes"] if name != "dropdown"]
+        kinds = list(dict.fromkeys([*kinds, box.tagname.removesuffix("_node")]))
+        new = folded("", ids=box["ids"], classes=kinds)
+        new += folded_title("", "", *words)
+        new += nodes.container("", *children, classes=["folded-content"])
+        box.parent.replace(box, new)
+
+
+def anchor_claims(app: Sphinx, document: nodes.document) -> None:
+    """Give each claim's cell an anchor that ``{ref}`` finds."""
+    path = ROOT / f"{app.env.docname}.ipynb"
+    if not path.is_file():
+        return
+    try:
+        found = claims(read_notebook(path))
+    except ValueError:
+        return  # the ledger warns
+    cells = {
+        node["cell_index"]: node
+        for node in document.findall(nodes.container)
+        if node.get("nb_element") == "cell_code"
+    }
+    standard = app.env.domaindata["std"]
+    for claim in found:
+        if claim.cell in cells:
+            cells[claim.cell]["ids"].append(claim.label)
+            place = (app.env.docname, claim.label)
+            standard["anonlabels"][claim.label] = place
+            standard["labels"][claim.label] = (*place, f"claim {claim.number}")
+
+
+def find_public_name(
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, inner: nodes.Element
+) -> nodes.Element | None:
+    """Resolve ``lpl_lib.LPL`` to the module that defines it, where it is documented."""
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py" or not target.startswith("lpl_lib."):
+        return None
+    found: Any = importlib.import_module("lpl_lib")
+    for name in target.split(".")[1:]:
+        found = getattr(found, name, None)
+    full = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    domain = env.domains["py"]
+    if full == target or full not in domain.objects:  # type: ignore[attr-defined]
+        return None
+    entry = domain.objects[full]  # type: ignore[attr-defined]
+    place = node.get("refdoc", env.docname)
+    return make_refnode(app.builder, place, entry.docname, entry.node_id, inner, full)
+
+
+def mathjax_folder() -> Path:
+    """MathJax as the package sphinx-mathjax-offline brings it."""
+    spec = importlib.util.find_spec("sphinx-mathjax-offline")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("sphinx-mathjax-offline is not installed")
+    return Path(spec.origin).parent / "static" / "mathjax"
+
+
+def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
+    """Copy the parts of MathJax that the pages use."""
+    if error is not None:
+        return
+    source = mathjax_folder()
+    target = Path(app.outdir) / "_static" / "mathjax"
+    for part in MATHJAX_PARTS:
+        place = target / part
+        if (source / part).is_dir():
+            shutil.copytree(source / part, place, dirs_exist_ok=True)
+        else:
+            os.makedirs(place.parent, exist_ok=True)
+            shutil.copy(source / part, place)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register all of it with Sphinx."""
+    app.add_directive("claims-ledger", ClaimsLedger)
+    app.add_directive("run-status", RunStatus)
+    app.add_node(folded, html=(visit_folded, depart_folded))
+    app.add_node(folded_title, html=(visit_folded_title, depart_folded_title))
+    app.add_post_transform(FoldDropdowns)
+    app.connect("doctree-read", anchor_claims)
+    app.connect("missing-reference", find_public_name)
+    app.connect("build-finished", copy_mathjax)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

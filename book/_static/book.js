@@ -1,0 +1,21 @@
+// Small repairs of the theme's pages for readers who use a screen reader or the
+// keyboard: names that match what is written, and scroll boxes that take focus.
+(function () {
+  "use strict";
+  function repair() {
+    document.querySelectorAll("button.search-button-field").forEach(function (button) {
+      button.removeAttribute("aria-label"); // its text, "Search", is its name
+    });
+    document.querySelectorAll("details > summary[aria-label]").forEach(function (summary) {
+      if (summary.textContent.trim()) { summary.removeAttribute("aria-label"); }
+    });
+    document.querySelectorAll("div.highlight > pre, div.math").forEach(function (box) {
+      if (box.scrollWidth > box.clientWidth) { box.tabIndex = 0; }
+    });
+  }
+  if (document.readyState === "loading") {
+    document.addEventListener("DOMContentLoaded", repair);
+  } else {
+    repair();
+  }
+})();

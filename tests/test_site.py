@@ -1,0 +1,278 @@
+"""The built site: as files, and as a browser shows it.
+
+`make test` renders the site first. The browser part needs Chromium or Chrome; it
+is skipped where there is none.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+
+from tools.bookfiles import ROOT, chapters, claims, read_notebook, title, toc_files
+from tools.render import HTML, missing_pages, page_of
+
+WIDTHS = (1300, 390)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+MAC_BROWSER = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-sync",
+    "--no-first-run",
+)
+PAGES = [page_of(path) for path in toc_files()]
+
+
+@dataclass
+class Page(HTMLParser):
+    """What the checks need of a page: ids, links, images, text."""
+
+    ids: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    images: list[dict[str, str]] = field(default_factory=list)
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {key: value or "" for key, value in attrs}
+        if "id" in values:
+            self.ids.append(values["id"])
+        if tag == "img":
+            self.images.append(values)
+        self.links += [values[key] for key in ("href", "src") if key in values]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@functools.cache
+def parsed(path: Path) -> Page:
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def has_anchor(path: Path, fragment: str) -> bool:
+    return path.suffix != ".html" or fragment in parsed(path).ids
+
+
+@pytest.fixture(scope="session", autouse=True)
+def site() -> Path:
+    """The folder of the built site."""
+    if not (HTML / "index.html").is_file():
+        pytest.fail("the site is not built: run make site (make test does it)")
+    return HTML
+
+
+# --- as files -------------------------------------------------------------------
+
+
+def test_every_chapter_has_a_page() -> None:
+    assert missing_pages() == []
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_page_is_made_of_the_stored_notebook(path: Path) -> None:
+    page = parsed(page_of(path))
+    notebook = read_notebook(path)
+    assert title(notebook) in page.text
+    for claim in claims(notebook):
+        assert f"{claim.number} holds:" in page.text, "the site is old: run make site"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_links_lead_somewhere(path: Path) -> None:
+    broken = []
+    for link in parsed(path).links:
+        target, fragment = urldefrag(link)
+        if urlsplit(link).scheme or link.startswith("//"):
+            continue
+        place = (path.parent / unquote(urlsplit(target).path)).resolve() if target else path
+        if not place.is_file() or (fragment and not has_anchor(place, fragment)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_images_are_described(path: Path) -> None:
+    """A figure has a description; the logo beside its own name is decoration."""
+    for image in parsed(path).images:
+        assert "alt" in image, image["src"]
+        assert image["alt"].strip() or "logo" in image["src"], image["src"]
+
+
+def words(text: str) -> str:
+    """Words only: the site's quotation marks and dashes are typographic."""
+    return " ".join(re.findall(r"\w+", text))
+
+
+def test_ledger_lists_every_claim() -> None:
+    ledger = parsed(HTML / "book" / "back" / "claims.html")
+    stated = [(path, claim) for path in chapters() for claim in claims(read_notebook(path))]
+    assert stated
+    for path, claim in stated:
+        chapter = page_of(path).relative_to(HTML / "book").as_posix()
+        assert f"../{chapter}#{claim.label}" in ledger.links
+        for part in re.split(r"\$[^$]+\$", claim.statement):
+            assert words(part) in words(ledger.text)
+
+
+def test_status_lists_every_chapter() -> None:
+    status = parsed(HTML / "book" / "back" / "status.html")
+    for path in chapters():
+        notebook = read_notebook(path)
+        assert title(notebook) in status.text
+        assert notebook["metadata"]["lpl"]["device"] in status.text
+
+
+def test_nothing_private_is_published() -> None:
+    for path in PAGES:
+        assert str(ROOT) not in path.read_text(encoding="utf-8")
+
+
+# --- in a browser ---------------------------------------------------------------
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A file server that does not write on the terminal."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """Address of the site on this machine."""
+    handler = functools.partial(Quiet, directory=str(HTML))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """A browser without a window."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None and MAC_BROWSER.is_file():
+        found = str(MAC_BROWSER)
+    if found is None:
+        pytest.skip("no Chromium or Chrome on this machine: the pages were not looked at")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+LOOK = """async () => {
+  if (window.MathJax) { await MathJax.startup.promise; }
+  await document.fonts.ready;
+  const seen = e => e.checkVisibility() && e.getBoundingClientRect().width > 0;
+  const all = query => [...document.querySelectorAll(query)];
+  const images = all("img");
+  await Promise.all(images.map(i => i.decode().catch(() => {})));
+  return {
+    scroll: document.documentElement.scrollWidth - window.innerWidth,
+    formulas: all(".math").length,
+    rendered: all("mjx-container").length,
+    errors: all("mjx-merror, [data-mjx-error]").length,
+    searches: all(".search-button, .search-button-field").filter(seen).length,
+    wide: images.filter(i => i.getBoundingClientRect().right > window.innerWidth + 1)
+      .map(i => i.getAttribute("src")),
+    empty: images.filter(i => !i.naturalWidth).map(i => i.getAttribute("src")),
+    outputs: all(".cell_output").map(e => e.textContent).join("\\n"),
+    text: document.body.innerText,
+    open: all("details.folded[open]").length,
+    heading: all("article h1").length,
+  };
+}"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_in_a_browser(browser, server: str, width: int) -> None:
+    problems = []
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    where = ""
+
+    def note(what: object) -> None:
+        problems.append(f"{where}: {what}")
+
+    def on_request(request) -> None:
+        if not request.url.startswith((server, "data:", "blob:")):
+            note(f"asks for {request.url}")
+
+    def on_failure(request) -> None:
+        if "ERR_ABORTED" not in request.failure:  # that is: we went on to the next page
+            note(f"did not get {request.url}: {request.failure}")
+
+    page.on("request", on_request)
+    page.on("requestfailed", on_failure)
+    page.on(
+        "response", lambda got: note(f"{got.status} {got.url}") if got.status > 399 else 0
+    )
+    page.on("console", lambda m: note(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: note(f"script error: {error}"))
+    for path in PAGES:
+        where = path.stem
+        page.goto(server + path.relative_to(HTML).as_posix(), wait_until="load")
+        seen = page.evaluate(LOOK)
+        checks = {
+            f"scrolls sideways by {seen['scroll']} pixels": seen["scroll"] <= 0,
+            "formulas are not rendered": seen["rendered"] >= seen["formulas"],
+            "a formula has an error": seen["errors"] == 0,
+            "Math Processing Error": "Math Processing Error" not in seen["text"],
+            f"{seen['searches']} search controls, not one": seen["searches"] == 1,
+            f"images stick out: {seen['wide']}": not seen["wide"],
+            f"images do not load: {seen['empty']}": not seen["empty"],
+            "an output shows a warning or an error": not re.search(
+                r"Traceback|Warning:|<Figure size|<Axes", seen["outputs"]
+            ),
+            "a solution or proof is open": seen["open"] == 0,
+            f"{seen['heading']} main headings": seen["heading"] == 1,
+        }
+        problems += [f"{where}: {what}" for what, fine in checks.items() if not fine]
+    context.close()
+    assert not problems, "\n".join(problems)
+
+
+def test_search_and_folded_solutions_work(browser, server: str) -> None:
+    page = browser.new_page()
+    page.goto(server + "search.html?q=logit")
+    page.wait_for_selector("#search-results li a", timeout=10_000)
+    page.goto(server + page_of(chapters()[0]).relative_to(HTML).as_posix())
+    box = page.locator("details.solution").first
+    assert not box.locator(".folded-content").is_visible()
+    box.locator("summary").click(position={"x": 5, "y": 5})
+    assert box.locator(".folded-content").is_visible()
+    page.close()
+
+
+def test_pages_need_no_server(browser) -> None:
+    page = browser.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_of(chapters()[0]).as_uri(), wait_until="load")
+    seen = page.evaluate(LOOK)
+    page.close()
+    assert seen["rendered"] >= seen["formulas"] > 0
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []

@@ -1,0 +1,1 @@
+"""What builds and checks the book: stamps, the notebook runner, the renderer."""
