@@ -8,10 +8,13 @@ they run on the CPU, and elsewhere on request.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+BaseLoss = Callable[[Tensor, Tensor], Tensor]
+"""Maps logits ``(B, C)`` and integer targets ``(B,)`` to a loss."""
 
 ClassCounts = Sequence[float] | Tensor
 """Training images per class: any sequence, array or tensor of ``C`` positive numbers."""

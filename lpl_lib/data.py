@@ -92,7 +92,8 @@ def long_tail_counts(max_count: int, num_classes: int, imbalance_ratio: float) -
     check_number(imbalance_ratio, "imbalance_ratio", minimum=1)
     rho = 1 / imbalance_ratio
     last = max(num_classes - 1, 1)
-    counts = [int(max_count * rho ** (c / last)) for c in range(num_classes)]
+    # 49 * (1 / 49) is 0.99... in binary; it stands for one image all the same
+    counts = [int(max_count * rho ** (c / last) + 1e-9) for c in range(num_classes)]
     if counts[-1] < 1:
         raise ValueError(
             f"imbalance_ratio must be at most {max_count}, the size of the largest "
@@ -146,6 +147,10 @@ def long_tail_indices(
             f"{int(labels.min())} to {int(labels.max())}"
         )
     available = torch.bincount(labels, minlength=num_classes).tolist()
+    if 0 in available:
+        raise ValueError(
+            f"every class must have images, but class {available.index(0)} has no images"
+        )
     wanted = long_tail_counts(
         min(available) if max_count is None else max_count, num_classes, imbalance_ratio
     )

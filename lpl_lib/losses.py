@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpl_lib.checks import check_batch
+from lpl_lib.checks import BaseLoss, check_batch
 from lpl_lib.perturbations import Perturbation, at_least_float32
-
-BaseLoss = Callable[[Tensor, Tensor], Tensor]
-"""Maps logits ``(B, C)`` and integer targets ``(B,)`` to a loss."""
 
 
 class PerturbedLoss(nn.Module):

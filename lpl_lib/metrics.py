@@ -27,9 +27,10 @@ def class_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
     """
     check_batch(logits, targets)
     num_classes = logits.shape[1]
-    hits = multiclass_accuracy(logits, targets, num_classes=num_classes, average=None)
-    present = torch.bincount(targets, minlength=num_classes) > 0
-    return torch.where(present, hits, torch.nan)
+    size = max(num_classes, 2)  # torchmetrics knows no problem of a single class
+    hits = multiclass_accuracy(logits.argmax(1), targets, num_classes=size, average=None)
+    present = torch.bincount(targets, minlength=size) > 0
+    return torch.where(present, hits, torch.nan)[:num_classes]
 
 
 def balanced_accuracy(logits: Tensor, targets: Tensor) -> float:

@@ -112,7 +112,8 @@ def _loss(
     model: nn.Module, criterion: Callable[..., Tensor], images: Tensor, targets: Tensor
 ) -> Tensor:
     net: Any = model
-    if not (isinstance(criterion, PerturbedLoss) and hasattr(net, "features")):
+    split = hasattr(net, "features") and hasattr(net, "head")
+    if not (isinstance(criterion, PerturbedLoss) and split):
         return criterion(net(images), targets)
     features = net.features(images)
     return criterion(net.head(features), targets, features, net.head.weight)

@@ -12,7 +12,6 @@ which has the sign of :math:`G`. All functions work in float32 or more.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lpl_lib.checks import check_batch
@@ -57,6 +56,12 @@ def effective_gap(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
     return rival_score(at_least_float32(logits) + delta, targets) - before
 
 
+def softplus(score: Tensor) -> Tensor:
+    """Return ``log(1 + exp(score))``, the loss of a rival score, exact at any size (the
+    one in ``torch.nn.functional`` drops the 1 beyond 20)."""
+    return torch.logaddexp(score, torch.zeros_like(score))
+
+
 def loss_variation(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
     r"""Return the change of each sample's cross-entropy under ``delta``, ``(B,)``.
 
@@ -71,7 +76,7 @@ def loss_variation(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
     """
     before = rival_score(logits, targets)
     after = rival_score(at_least_float32(logits) + delta, targets)
-    return F.softplus(after) - F.softplus(before)
+    return softplus(after) - softplus(before)
 
 
 def loss_variation_series(
@@ -119,7 +124,7 @@ def class_relative_variation(logits: Tensor, targets: Tensor, delta: Tensor) -> 
     tensor([1.0903,    nan])
     """
     change = loss_variation(logits, targets, delta)
-    before = F.softplus(rival_score(logits, targets))
+    before = softplus(rival_score(logits, targets))
     zeros = change.new_zeros(logits.shape[1])
     targets = targets.long()
     return zeros.index_add(0, targets, change) / zeros.index_add(0, targets, before)

@@ -1,25 +1,36 @@
 """Learning to perturb logits: split, bounds, solvers, and the perturbation itself."""
 
-from lpl_lib.lpl.bounds import Bound, ConfidenceBound, FixedBound, FrequencyBound
+from lpl_lib.lpl.bounds import (
+    Bound,
+    ConfidenceBound,
+    ConfidenceRatioBound,
+    FixedBound,
+    FrequencyBound,
+)
+from lpl_lib.lpl.calibration import epsilon_for_variation
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
 from lpl_lib.lpl.perturbation import LPL
-from lpl_lib.lpl.solvers import L2, SOLVERS, Algorithm1, LInf, Solver
+from lpl_lib.lpl.solvers import L2, PGD, SOLVERS, Algorithm1, LInf, Released, Solver
 from lpl_lib.lpl.splits import ConfidenceSplit, RankSplit, Split
 
 __all__ = [
     "L2",
     "LPL",
+    "PGD",
     "SOLVERS",
     "Algorithm1",
     "Bound",
     "ClassConfidence",
     "ClassStatistics",
     "ConfidenceBound",
+    "ConfidenceRatioBound",
     "ConfidenceSplit",
     "FixedBound",
     "FrequencyBound",
     "LInf",
     "RankSplit",
+    "Released",
     "Solver",
     "Split",
+    "epsilon_for_variation",
 ]

@@ -19,10 +19,12 @@ class Bound(nn.Module):
     Attributes:
         largest: no class's bound exceeds it; solvers that step need it beforehand.
         num_classes: the number of classes it was made for; ``None`` if any.
+        uses_confidence: whether it looks at the statistics at all.
     """
 
     largest: float
     num_classes: int | None = None
+    uses_confidence: bool = True
 
     def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
         raise NotImplementedError
@@ -37,6 +39,8 @@ class FixedBound(Bound):
     >>> FixedBound(0.5)(None, torch.tensor([1.0, -1.0]))
     tensor([0.5000, 0.5000])
     """
+
+    uses_confidence = False
 
     def __init__(self, epsilon: float) -> None:
         super().__init__()
@@ -102,6 +106,7 @@ class FrequencyBound(Bound):
 
     of_head: Tensor
     of_tail: Tensor
+    uses_confidence = False
 
     def __init__(self, class_counts: ClassCounts, epsilon: float, extra: float) -> None:
         super().__init__()
@@ -117,3 +122,46 @@ class FrequencyBound(Bound):
 
     def forward(self, statistics: ClassStatistics | None, signs: Tensor) -> Tensor:
         return torch.where(signs < 0, self.of_head, self.of_tail)
+
+
+class ConfidenceRatioBound(Bound):
+    r"""Eq. 14 as printed: bounds by ratios of mean confidences.
+
+    .. math::
+
+        \epsilon_c = \epsilon + \Delta\epsilon \cdot
+        \begin{cases} \bar q_c / \bar q_1 & c \text{ in the head (sign } -1) \\
+                      \bar q_C / \bar q_c & c \text{ in the tail (sign } +1) \end{cases}
+
+    with class 1 the most frequent and class ``C`` the rarest. Ratios above 1 count as 1,
+    so that no bound exceeds :math:`\epsilon + \Delta\epsilon`; where a confidence is not
+    known (the class was not seen) the ratio counts as 0. :class:`FrequencyBound` is the
+    reading of the released code.
+
+    Args:
+        class_counts: training images per class, ``(C,)``, which say what is rarest.
+        epsilon: smallest bound, >= 0.
+        extra: :math:`\Delta\epsilon` >= 0.
+
+    Source: Eq. 14 of Li et al.
+
+    >>> bound = ConfidenceRatioBound([100, 50, 10], epsilon=0.1, extra=1.0)
+    >>> seen = torch.tensor([True, True, True])
+    >>> statistics = ClassStatistics(torch.tensor([0.8, 0.4, 0.2]), seen)
+    >>> bound(statistics, torch.tensor([-1.0, 1.0, 1.0]))
+    tensor([1.1000, 0.6000, 1.1000])
+    """
+
+    def __init__(self, class_counts: ClassCounts, epsilon: float, extra: float) -> None:
+        super().__init__()
+        counts = check_class_counts(class_counts)
+        self.epsilon = check_number(epsilon, "epsilon")
+        self.extra = check_number(extra, "extra")
+        self.num_classes = len(counts)
+        self.most, self.least = int(counts.argmax()), int(counts.argmin())
+        self.largest = self.epsilon + self.extra
+
+    def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
+        q = torch.where(statistics.seen, statistics.confidence, torch.nan)
+        ratio = torch.where(signs < 0, q / q[self.most], q[self.least] / q)
+        return self.epsilon + self.extra * ratio.nan_to_num(0.0).clamp(0, 1)

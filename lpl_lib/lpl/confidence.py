@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lpl_lib.checks import check_count
@@ -15,7 +16,7 @@ class ClassStatistics(NamedTuple):
 
     Attributes:
         confidence: ``(C,)``, ``q_c``, mean softmax probability that the samples of
-            class ``c`` give to ``c``; meaningless where not ``seen``.
+            class ``c`` give to ``c``; 0 where not ``seen``.
         seen: ``(C,)``, bool, whether class ``c`` has a confidence.
     """
 
@@ -24,8 +25,7 @@ class ClassStatistics(NamedTuple):
 
     def mean_confidence(self) -> Tensor:
         """Return the mean of ``q_c`` over the classes seen, a scalar."""
-        total = torch.where(self.seen, self.confidence, 0.0).sum()
-        return total / self.seen.sum().clamp(min=1)
+        return self.confidence.sum() / self.seen.sum().clamp(min=1)
 
     def threshold(self, fixed: float | None) -> Tensor | float:
         """Return ``tau``: the fixed one, or without it the mean confidence."""
@@ -81,9 +81,9 @@ class ClassConfidence(nn.Module):
         return ClassStatistics(self.confidence, self.seen)
 
     def _of_batch(self, logits: Tensor, targets: Tensor) -> ClassStatistics:
-        own = logits.gather(1, targets[:, None])
-        probability = torch.exp(own - logits.logsumexp(1, keepdim=True))[:, 0].float()
-        zeros = torch.zeros(self.num_classes, device=logits.device)
-        size = zeros.index_add(0, targets, torch.ones_like(probability))
-        total = zeros.index_add(0, targets, probability)
+        loss = F.cross_entropy(logits, targets, reduction="none").float()
+        probability = loss.neg_().exp_()
+        both = torch.stack([probability, torch.ones_like(probability)])
+        table = both.new_zeros(2, self.num_classes).index_add_(1, targets, both)
+        total, size = table.unbind()
         return ClassStatistics(total / size.clamp(min=1), size > 0)

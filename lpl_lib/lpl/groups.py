@@ -1,9 +1,9 @@
 """Sums and means over the samples of each class, with shapes that do not depend on data.
 
-A batch holds at most ``B`` of the ``C`` classes, and most classes are absent from most
-batches. So per-class rows are kept in ``B`` slots: a class's slot is the index of its
-first sample. That costs ``O(B C)`` whatever ``C`` is (no ``C x C`` table), needs no loop
-over classes, and asks the device nothing.
+A batch of ``B`` samples holds at most ``B`` of the ``C`` classes, and most classes are
+absent from most batches. So what belongs to a class is kept in a table of
+``R = min(B, C)`` rows: row ``c`` for class ``c`` if ``C <= B``, else the row of a class's
+first sample. No ``C x C`` table, no loop over classes, and nothing is asked of the device.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ class ClassGroups:
         num_classes: ``C``.
 
     Attributes:
-        slot: ``(B,)``, the index of the first sample with the same class.
+        row: ``(B,)``, each sample's row in the tables of its batch.
+        classes: ``(R,)``, the class of each row. Rows without samples exist; what
+            stands in them is not used.
 
     >>> groups = ClassGroups(torch.tensor([7, 2, 7]), num_classes=10)
-    >>> groups.slot
-    tensor([0, 1, 0])
-    >>> groups.mean(torch.tensor([[1.0], [5.0], [3.0]]))  # one row a sample
+    >>> groups.row, groups.classes
+    (tensor([0, 1, 0]), tensor([7, 2, 7]))
+    >>> means = groups.mean(torch.tensor([[1.0], [5.0], [3.0]]))  # one row a class
+    >>> groups.expand(means)  # one row a sample
     tensor([[2.],
             [5.],
             [2.]])
@@ -33,24 +36,37 @@ class ClassGroups:
 
     def __init__(self, targets: Tensor, num_classes: int) -> None:
         size = len(targets)
-        index = torch.arange(size, device=targets.device)
-        first = torch.full((num_classes,), size, device=targets.device)
-        first = first.scatter_reduce(0, targets, index, "amin")
-        self.slot = first[targets]
+        if num_classes <= size:
+            self.row = targets
+            self.classes = torch.arange(num_classes, device=targets.device)
+        else:
+            index = torch.arange(size, device=targets.device)
+            first = index.new_full((num_classes,), size)
+            self.row = first.scatter_reduce_(0, targets, index, "amin")[targets]
+            self.classes = targets
+
+    def expand(self, table: Tensor) -> Tensor:
+        """Return for each sample its class's row, ``(R, ...)`` to ``(B, ...)``."""
+        return table.index_select(0, self.row)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return, for each sample, the sum of ``values`` ``(B, ...)`` over its class."""
-        total = torch.zeros_like(values).index_add(0, self.slot, values)
-        return total[self.slot]
+        """Return the sum over each class's samples, ``(B, ...)`` to ``(R, ...)``."""
+        table = values.new_zeros(len(self.classes), *values.shape[1:])
+        return table.index_add_(0, self.row, values)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return, for each sample, the mean of ``values`` ``(B, ...)`` over its class."""
-        size = self.sum(torch.ones_like(values[:, :1]))
-        return self.sum(values) / size
+        """Return the mean over each class's samples, ``(B, C)`` to ``(R, C)``."""
+        size = self.sum(torch.ones_like(values[:, 0])).clamp_(min=1)
+        return self.sum(values).div_(size[:, None])
+
+    def common(self, values: Tensor) -> Tensor:
+        """Return what all samples of a class share, ``(B, 1)`` to ``(R, 1)``."""
+        table = values.new_zeros(len(self.classes), 1)
+        return table.index_copy_(0, self.row, values)
 
     def softmax(self, scores: Tensor) -> Tensor:
         """Return weights ``(B,)`` proportional to ``exp(scores)``, 1 in sum per class."""
-        highest = torch.full_like(scores, -torch.inf)
-        highest = highest.scatter_reduce(0, self.slot, scores, "amax")
-        weights = torch.exp(scores - highest[self.slot])
-        return weights / self.sum(weights)
+        highest = scores.new_full((len(self.classes),), -torch.inf)
+        highest = highest.scatter_reduce_(0, self.row, scores, "amax")
+        weights = (scores - self.expand(highest)).exp_()
+        return weights / self.expand(self.sum(weights))

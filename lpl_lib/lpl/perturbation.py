@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import check_count
+from lpl_lib.checks import BaseLoss, check_count, check_number
 from lpl_lib.lpl.bounds import Bound, FixedBound
 from lpl_lib.lpl.confidence import ClassConfidence
+from lpl_lib.lpl.distributed import whole_batch
 from lpl_lib.lpl.solvers import SOLVERS, Solver
 from lpl_lib.lpl.splits import ConfidenceSplit, Split
 from lpl_lib.perturbations import Perturbation
+from lpl_lib.variation import class_relative_variation
 
 
 class LPL(Perturbation):
@@ -34,8 +38,11 @@ class LPL(Perturbation):
         bound: a number for :class:`~lpl_lib.FixedBound`, or a bound such as
             :class:`~lpl_lib.ConfidenceBound` (Eq. 13) or
             :class:`~lpl_lib.FrequencyBound` (Eq. 14). In nats; default 0.5.
-        solver: ``"l2"`` (default), ``"linf"``, ``"algorithm1"``, or a solver such as
-            ``L2(steps=3)``. The same bound means something else to each.
+        solver: ``"l2"`` (default), ``"linf"``, ``"pgd"``, ``"algorithm1"``, or a solver
+            such as ``L2(steps=3)``. The same bound means something else to each.
+        base_loss: the loss that is raised and lowered inside; default cross-entropy, in
+            closed form. Pass the one that the :class:`~lpl_lib.PerturbedLoss` has, if it
+            has one: label smoothing, focal, any callable.
         decay: of the running mean confidence; ``None`` uses each batch alone. See
             :class:`~lpl_lib.lpl.confidence.ClassConfidence`.
 
@@ -59,12 +66,16 @@ class LPL(Perturbation):
         bound: Bound | float = 0.5,
         solver: Solver | str = "l2",
         decay: float | None = None,
+        base_loss: BaseLoss | None = None,
     ) -> None:
         super().__init__()
         self.num_classes = check_count(num_classes, "num_classes")
         self.split = ConfidenceSplit() if split is None else split
-        self.bound = bound if isinstance(bound, Bound) else FixedBound(bound)
+        self.bound = (
+            bound if isinstance(bound, Bound) else FixedBound(check_number(bound, "bound"))
+        )
         self.solver = _solver(solver)
+        self.base_loss = base_loss
         self.confidence = ClassConfidence(num_classes, decay)
         for name, part in (("split", self.split), ("bound", self.bound)):
             if part.num_classes not in (None, num_classes):
@@ -81,15 +92,36 @@ class LPL(Perturbation):
         features: Tensor | None = None,
         head_weight: Tensor | None = None,
     ) -> Tensor:
-        statistics = self.confidence(logits, targets)
+        logits, targets, own = whole_batch(logits, targets)
+        needed = self.split.uses_confidence or self.bound.uses_confidence
+        # a split by rank with a bound by frequency looks at no confidence: spare it
+        statistics: Any = self.confidence(logits, targets) if needed else None
         signs = self.split(statistics)
         radius = (signs * self.bound(statistics, signs))[targets]
-        return self.solver(logits, targets, radius, self.bound.largest)
+        delta = self.solver(logits, targets, radius, self.bound.largest, self.base_loss)
+        return delta[own]
+
+    def class_variation(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the relative loss variation that LPL causes per class, ``(C,)``.
+
+        See :func:`~lpl_lib.class_relative_variation`; NaN for absent classes. Running
+        statistics are left as they are. The measure that makes solvers comparable.
+        """
+        training = self.training
+        self.eval()
+        try:
+            delta = self(logits, targets)
+        finally:
+            self.train(training)
+        return class_relative_variation(logits, targets, delta)
 
 
 def _solver(solver: Solver | str) -> Solver:
-    if not isinstance(solver, str):
-        return solver
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {sorted(SOLVERS)}, got {solver!r}")
-    return SOLVERS[solver]()
+    if isinstance(solver, str) and solver in SOLVERS:
+        return SOLVERS[solver]()
+    if isinstance(solver, (str, type)) or not callable(solver):
+        raise ValueError(
+            f"solver must be one of {sorted(SOLVERS)} or a solver such as L2(), "
+            f"got {solver!r}"
+        )
+    return solver

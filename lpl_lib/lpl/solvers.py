@@ -5,23 +5,25 @@ For the samples :math:`S_c` of each class in the batch,
 .. math:: \max \text{ or } \min_{\|\delta_c\| \le \epsilon_c}
           \frac{1}{|S_c|} \sum_{i \in S_c} \ell(u_i + \delta_c, c),
 
-with cross-entropy :math:`\ell`. A solver maps logits ``(B, C)``, targets ``(B,)`` and a
-*signed radius* for each sample ``(B,)`` (:math:`+\epsilon_c` to maximise,
-:math:`-\epsilon_c` to minimise; equal within a class) to ``delta`` ``(B, C)``, whose rows
-are equal within a class. The same :math:`\epsilon` means something else to each solver.
+with :math:`\ell` the cross-entropy or another ``base_loss``. A solver maps logits
+``(B, C)``, targets ``(B,)`` and a *signed radius* for each sample ``(B,)``
+(:math:`+\epsilon_c` to maximise, :math:`-\epsilon_c` to minimise; equal within a class)
+to ``delta`` ``(B, C)``, whose rows are equal within a class. The same
+:math:`\epsilon` means something else to each solver.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lpl_lib.checks import check_count, check_number
+from lpl_lib.checks import BaseLoss, check_count, check_number
+from lpl_lib.lpl.gradients import ascent_direction, class_gradient, unit_rows
 from lpl_lib.lpl.groups import ClassGroups
 
 
@@ -29,7 +31,12 @@ class Solver(Protocol):
     """Maps logits, targets and signed radii to ``delta``; see the module's text."""
 
     def __call__(
-        self, logits: Tensor, targets: Tensor, radius: Tensor, largest: float
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        radius: Tensor,
+        largest: float,
+        base_loss: BaseLoss | None = None,
     ) -> Tensor:
         """``largest`` bounds ``abs(radius)`` and is known without asking the device."""
         ...
@@ -50,10 +57,21 @@ class LInf:
     """
 
     def __call__(
-        self, logits: Tensor, targets: Tensor, radius: Tensor, largest: float
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        radius: Tensor,
+        largest: float,
+        base_loss: BaseLoss | None = None,
     ) -> Tensor:
+        if base_loss is not None:
+            raise ValueError(
+                "solver 'linf' is the closed form for cross-entropy; with base_loss="
+                f"{base_loss!r} use 'l2' or 'pgd'"
+            )
         column = radius.to(logits.dtype)[:, None]
-        return column.repeat(1, logits.shape[1]).scatter(1, targets[:, None], -column)
+        delta = column.expand_as(logits).contiguous()
+        return delta.scatter_(1, targets[:, None], -column)
 
 
 @dataclass(frozen=True)
@@ -92,18 +110,24 @@ class L2:
             raise ValueError(f"damping must lie in [0, 1), got {self.damping}")
 
     def __call__(
-        self, logits: Tensor, targets: Tensor, radius: Tensor, largest: float
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        radius: Tensor,
+        largest: float,
+        base_loss: BaseLoss | None = None,
     ) -> Tensor:
         if logits.shape[1] == 1:
             return torch.zeros_like(logits)  # a single class has no rivals
-        radius = radius.to(logits.dtype)[:, None]
-        keep = torch.where(radius < 0, self.damping, 0.0).to(logits.dtype)
         groups = ClassGroups(targets, logits.shape[1])
-        direction = torch.zeros_like(logits)
-        for _ in range(self.steps):
-            ascent = ascent_direction(logits + radius * direction, targets, groups)
-            direction = F.normalize(keep * direction + (1 - keep) * ascent, dim=1)
-        return radius * direction
+        radius = radius.to(logits.dtype)[:, None]
+        keep = self.damping * (groups.common(radius) < 0).to(logits.dtype)
+        direction = ascent_direction(logits.clone(), targets, groups, base_loss)
+        for _ in range(self.steps - 1):
+            moved = groups.expand(direction).mul_(radius).add_(logits)
+            ascent = ascent_direction(moved, targets, groups, base_loss)
+            direction = unit_rows(ascent.lerp_(direction, keep))
+        return groups.expand(direction).mul_(radius)
 
 
 @dataclass(frozen=True)
@@ -135,56 +159,140 @@ class Algorithm1:
         check_number(self.step_size, "step_size", strict=True)
 
     def __call__(
-        self, logits: Tensor, targets: Tensor, radius: Tensor, largest: float
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        radius: Tensor,
+        largest: float,
+        base_loss: BaseLoss | None = None,
     ) -> Tensor:
-        radius = radius.to(logits.dtype)[:, None]
         groups = ClassGroups(targets, logits.shape[1])
-        steps = self._steps(radius.abs())
-        delta = torch.zeros_like(logits)
-        for k in range(int(self._steps(torch.tensor(largest)))):
-            rate = torch.where(k < steps, self.step_size * radius.sign(), 0.0)
-            delta = delta + rate * class_gradient(logits + delta, targets, groups)
-        return delta
+        radius = groups.common(radius.to(logits.dtype)[:, None])
+        delta = logits.new_zeros(len(groups.classes), logits.shape[1])
+        for rate in _fixed_steps(radius, largest, self.step_size):
+            moved = groups.expand(delta).add_(logits)
+            gradient = class_gradient(moved, targets, groups, base_loss)
+            delta.addcmul_(rate, gradient)
+        return groups.expand(delta)
 
-    def _steps(self, bound: Tensor) -> Tensor:
-        # 0.3 / 0.1 must give 3 steps, also where it is rounded to 2.9999998
-        return torch.floor(bound / self.step_size + 1e-4)
+
+@dataclass(frozen=True)
+class PGD:
+    r"""Projected gradient steps of fixed length on the Euclidean ball.
+
+    .. math:: \delta_c \leftarrow \Pi_{\epsilon_c} \left( \delta_c \pm
+              a\,\epsilon_c \, g_c / \|g_c\|_2 \right)
+
+    The standard way to solve such problems, and the slow one: :class:`L2` gets as far
+    in two steps. ``delta`` sums to zero and has Euclidean norm at most
+    :math:`\epsilon_c`.
+
+    Args:
+        steps: number of steps, >= 1.
+        share: ``a``, the length of a step as a share of the bound, > 0.
+
+    >>> delta = PGD()(torch.zeros(1, 3), torch.tensor([0]), torch.tensor([1.0]), 1.0)
+    >>> delta.round(decimals=3)
+    tensor([[-0.8160,  0.4080,  0.4080]])
+    """
+
+    steps: int = 20
+    share: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_count(self.steps, "steps")
+        check_number(self.share, "share", strict=True)
+
+    def __call__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        radius: Tensor,
+        largest: float,
+        base_loss: BaseLoss | None = None,
+    ) -> Tensor:
+        if logits.shape[1] == 1:
+            return torch.zeros_like(logits)
+        groups = ClassGroups(targets, logits.shape[1])
+        radius = radius.to(logits.dtype)[:, None]
+        inside = logits.new_zeros(len(groups.classes), logits.shape[1])
+        for _ in range(self.steps):
+            moved = groups.expand(inside).mul_(radius).add_(logits)
+            ascent = ascent_direction(moved, targets, groups, base_loss)
+            inside.add_(ascent, alpha=self.share)  # in units of the signed radius
+            length = torch.linalg.vector_norm(inside, dim=1, keepdim=True)
+            inside.div_(length.clamp_(min=1))
+        return groups.expand(inside).mul_(radius)
+
+
+@dataclass(frozen=True)
+class Released:
+    r"""The step rule of the authors' released code, for comparison only.
+
+    Each step has a length set by :math:`\alpha`, but class ``c``'s gradient is divided
+    by the Euclidean norm of *column* ``c`` of the table of all classes' gradients, by how
+    much everybody takes other images for ``c``:
+
+    .. math:: \delta_c \leftarrow \delta_c \pm \alpha \, g_c \Big/
+              \Bigl( \sum_k g_{k,c}^2 \Bigr)^{1/2}, \quad
+              \lfloor \epsilon_c / \alpha \rfloor \text{ times}
+
+    So a class's perturbation depends on the other classes in the batch, and classes that
+    attract errors are moved less. Nothing bounds ``delta``. The code's other
+    peculiarities (absent classes in the threshold, increments added twice) are not part
+    of this rule.
+
+    Args:
+        step_size: :math:`\alpha` > 0.
+
+    Source: the authors' repository (github.com/limengyang1992/lpl, commit 9fe33e8), its
+    use of ``torch.norm(grad, dim=0)``.
+
+    >>> solver = Released(step_size=0.5)
+    >>> solver(torch.zeros(1, 2), torch.tensor([0]), torch.tensor([0.5]), 0.5)
+    tensor([[-0.5000,  0.5000]])
+    """
+
+    step_size: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_number(self.step_size, "step_size", strict=True)
+
+    def __call__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        radius: Tensor,
+        largest: float,
+        base_loss: BaseLoss | None = None,
+    ) -> Tensor:
+        groups = ClassGroups(targets, logits.shape[1])
+        radius = groups.common(radius.to(logits.dtype)[:, None])
+        delta = logits.new_zeros(len(groups.classes), logits.shape[1])
+        for rate in _fixed_steps(radius, largest, self.step_size):
+            moved = groups.expand(delta).add_(logits)
+            gradient = class_gradient(moved, targets, groups, base_loss)
+            columns = torch.linalg.vector_norm(gradient, dim=0)[groups.classes][:, None]
+            smallest = torch.finfo(columns.dtype).tiny
+            delta.addcmul_(rate, gradient.div_(columns.clamp_(min=smallest)))
+        return groups.expand(delta)
 
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "linf": LInf,
     "l2": L2,
+    "pgd": PGD,
     "algorithm1": Algorithm1,
+    "released": Released,
 }
 """Solvers by name, as :class:`lpl_lib.LPL` takes them."""
 
 
-def class_gradient(logits: Tensor, targets: Tensor, groups: ClassGroups) -> Tensor:
-    r"""Gradient of the class-mean cross-entropy with respect to a shared shift.
-
-    .. math:: g_c = \overline{\mathrm{softmax}(u_i)} - e_c
-
-    Returned for each sample, ``(B, C)``. The own entry is taken as minus the sum of
-    the others, so that it stays exact where the class is learnt almost perfectly.
-    """
-    own = targets[:, None]
-    rivals = logits.softmax(1).scatter(1, own, 0.0)
-    mean = groups.mean(rivals)
-    return mean.scatter(1, own, -mean.sum(1, keepdim=True))
-
-
-def ascent_direction(logits: Tensor, targets: Tensor, groups: ClassGroups) -> Tensor:
-    r"""Direction of :func:`class_gradient` with Euclidean norm 1, for each sample.
-
-    The gradient is a positive multiple of :math:`\rho_c - e_c`, where :math:`\rho_c` is
-    the mean of the rivals' distributions, weighted by the mass :math:`1 - p_c` that
-    each sample leaves to its rivals. Written so, nothing underflows, however
-    well the class is learnt.
-    """
-    own = targets[:, None]
-    rivals = logits.scatter(1, own, -torch.inf)
-    rival_score = rivals.logsumexp(1, keepdim=True)
-    rival_share = F.logsigmoid(rival_score - logits.gather(1, own))[:, 0]
-    weights = groups.softmax(rival_share)[:, None]
-    mean = groups.sum(weights * torch.exp(rivals - rival_score))
-    return F.normalize(mean.scatter(1, own, -1.0), dim=1)
+def _fixed_steps(radius: Tensor, largest: float, step_size: float) -> Iterator[Tensor]:
+    """Yield the signed rates ``(R, 1)`` of each step, zero once a class has made its
+    ``floor(abs(radius) / step_size)`` steps."""
+    # 0.3 / 0.1 must give 3 steps, also where it is rounded to 2.9999998
+    steps = torch.floor(radius.abs() / step_size + 1e-4)
+    signed = step_size * radius.sign()
+    for k in range(math.floor(largest / step_size + 1e-4)):
+        yield torch.where(k < steps, signed, 0.0)

@@ -8,15 +8,19 @@ from torch import Tensor, nn
 from lpl_lib.checks import ClassCounts, check_class_counts, check_number
 from lpl_lib.lpl.confidence import ClassStatistics
 
+TIE = 1e-6  # confidences closer than this are equal: they are known to float32
+
 
 class Split(nn.Module):
     """Maps class statistics to signs ``(C,)``: +1 raises the loss, -1 lowers it.
 
     Attributes:
         num_classes: the number of classes it was made for; ``None`` if any.
+        uses_confidence: whether it looks at the statistics at all.
     """
 
     num_classes: int | None = None
+    uses_confidence: bool = True
 
     def forward(self, statistics: ClassStatistics) -> Tensor:
         raise NotImplementedError
@@ -45,7 +49,9 @@ class ConfidenceSplit(Split):
 
     def forward(self, statistics: ClassStatistics) -> Tensor:
         tau = statistics.threshold(self.threshold)
-        return torch.where(statistics.confidence < tau, 1.0, -1.0)
+        # a tie with the mean, which is rounded, is not below it
+        below = statistics.confidence < tau - TIE
+        return torch.where(below, 1.0, -1.0)
 
 
 class RankSplit(Split):
@@ -67,6 +73,7 @@ class RankSplit(Split):
     """
 
     signs: Tensor
+    uses_confidence = False
 
     def __init__(self, class_counts: ClassCounts, num_head: int | None = None) -> None:
         super().__init__()

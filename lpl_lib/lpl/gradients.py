@@ -1,0 +1,75 @@
+"""Gradients of each class's mean loss with respect to a shift that its samples share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lpl_lib.checks import BaseLoss
+from lpl_lib.lpl.groups import ClassGroups
+
+
+def class_gradient(
+    logits: Tensor, targets: Tensor, groups: ClassGroups, base_loss: BaseLoss | None = None
+) -> Tensor:
+    r"""Gradient of each class's mean loss, one row a class of the batch, ``(R, C)``.
+
+    For cross-entropy (``base_loss=None``) in closed form,
+
+    .. math:: g_c = \overline{\mathrm{softmax}(u_i)} - e_c,
+
+    the own entry taken as minus the sum of the others, so that it stays exact where the
+    class is learnt almost perfectly. For another loss by automatic differentiation; a
+    loss that returns one number is taken to be a mean over the batch.
+
+    >>> groups = ClassGroups(torch.tensor([0]), num_classes=2)
+    >>> class_gradient(torch.zeros(1, 2), torch.tensor([0]), groups)
+    tensor([[-0.5000,  0.5000]])
+    """
+    if base_loss is not None:
+        return groups.mean(_sample_gradients(logits, targets, base_loss))
+    rivals = logits.softmax(1).scatter_(1, targets[:, None], 0.0)
+    mean = groups.mean(rivals)
+    return mean.scatter_(1, groups.classes[:, None], -mean.sum(1, keepdim=True))
+
+
+def ascent_direction(
+    logits: Tensor, targets: Tensor, groups: ClassGroups, base_loss: BaseLoss | None = None
+) -> Tensor:
+    r"""Direction of :func:`class_gradient` with Euclidean norm 1, ``(R, C)``.
+
+    For cross-entropy the gradient is a positive multiple of :math:`\rho_c - e_c`, where
+    :math:`\rho_c` is the mean of the rivals' distributions, weighted by the mass
+    :math:`1 - p_c` that each sample leaves to its rivals. Written so, nothing
+    underflows, however well the class is learnt.
+
+    ``logits`` serve as work space and are overwritten: at this size a fresh tensor costs
+    as much as a pass of arithmetic.
+    """
+    if base_loss is not None:
+        return unit_rows(class_gradient(logits, targets, groups, base_loss))
+    own = targets[:, None]
+    label = logits.gather(1, own)
+    rivals = logits.scatter_(1, own, -torch.inf)
+    highest = rivals.amax(1, keepdim=True)
+    rivals = rivals.sub_(highest).exp_()
+    total = rivals.sum(1, keepdim=True)
+    mass = F.logsigmoid(highest + total.log() - label)  # log of 1 - p_y
+    weights = groups.softmax(mass[:, 0])[:, None]
+    mean = groups.sum(rivals.mul_(weights / total))
+    return unit_rows(mean.scatter_(1, groups.classes[:, None], -1.0))
+
+
+def unit_rows(table: Tensor) -> Tensor:
+    """Scale the rows of ``table`` to Euclidean norm 1, in place; zero rows stay zero."""
+    length = torch.linalg.vector_norm(table, dim=1, keepdim=True)
+    return table.div_(length.clamp_(min=torch.finfo(table.dtype).tiny))
+
+
+def _sample_gradients(logits: Tensor, targets: Tensor, base_loss: BaseLoss) -> Tensor:
+    with torch.enable_grad():
+        moved = logits.detach().requires_grad_()
+        loss = base_loss(moved, targets)
+        (gradient,) = torch.autograd.grad(loss.sum(), moved)
+    return gradient * len(logits) if loss.ndim == 0 else gradient

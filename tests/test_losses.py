@@ -1,0 +1,156 @@
+"""PerturbedLoss: base losses, reductions, precision, gradients, when values are read."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cases import NUM_FEATURES, random_batch
+from reference import cross_entropy
+from torch import Tensor, nn
+
+from lpl_lib import (
+    ISDA,
+    LDAM,
+    LPL,
+    VS,
+    FixedBound,
+    LogitAdjustment,
+    PerturbedLoss,
+    RankSplit,
+)
+
+COUNTS = [50, 20, 7, 3]
+TARGETS = [0, 1, 1, 2, 3, 0]
+
+
+def focal(logits: Tensor, targets: Tensor) -> Tensor:
+    """A loss of the user's own: focal loss with exponent 2."""
+    log_p = logits.log_softmax(1).gather(1, targets[:, None])[:, 0]
+    return -((1 - log_p.exp()) ** 2 * log_p).mean()
+
+
+BASE_LOSSES = {
+    "default": None,
+    "label smoothing": nn.CrossEntropyLoss(label_smoothing=0.1),
+    "class weights": nn.CrossEntropyLoss(torch.tensor([0.5, 1.0, 2.0, 3.0]).double()),
+    "sum": nn.CrossEntropyLoss(reduction="sum"),
+    "focal": focal,
+}
+# Perturbations whose delta is constant, or differentiable, in logits and head weight.
+SMOOTH = {
+    "none": lambda: None,
+    "LA": lambda: LogitAdjustment(COUNTS),
+    "LDAM": lambda: LDAM(COUNTS, scale=3),
+    "VS": lambda: VS(COUNTS),
+    "ISDA full": lambda: ISDA(4, NUM_FEATURES).eval(),
+    "ISDA diagonal": lambda: ISDA(4, NUM_FEATURES, covariance="diagonal").eval(),
+    "LPL linf": lambda: LPL(4, RankSplit(COUNTS), FixedBound(0.7), "linf"),
+    "LA + VS + ISDA": lambda: LogitAdjustment(COUNTS) + VS(COUNTS) + ISDA(4, 3).eval(),
+}
+
+
+@pytest.mark.parametrize("base", BASE_LOSSES)
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradient_against_finite_differences(name, base):
+    logits, targets, features, weight = random_batch(TARGETS, 4)
+    perturbation = SMOOTH[name]()
+    for part in perturbation.modules() if perturbation is not None else []:
+        if isinstance(part, ISDA):
+            part.update(3 * features.float(), targets)
+    criterion = PerturbedLoss(perturbation, BASE_LOSSES[base])
+
+    def loss(u: Tensor, w: Tensor) -> Tensor:
+        return criterion(u, targets, features, w)
+
+    inputs = (logits.requires_grad_(), weight.requires_grad_())
+    assert torch.autograd.gradcheck(loss, inputs, atol=1e-7)
+
+
+@pytest.mark.parametrize("base", BASE_LOSSES)
+def test_the_base_loss_sees_the_perturbed_logits(base):
+    u, y = random_batch(TARGETS, 4)[:2]
+    vs = VS(COUNTS)
+    function = BASE_LOSSES[base] or F.cross_entropy
+    loss = PerturbedLoss(vs, BASE_LOSSES[base])(u, y)
+    torch.testing.assert_close(loss, function(u + vs(u, y), y), rtol=1e-12, atol=0)
+
+
+def test_the_default_is_the_mean_cross_entropy_in_nats():
+    u, y = random_batch(TARGETS, 4)[:2]
+    expected = cross_entropy(u.numpy(), y.numpy())
+    assert PerturbedLoss()(u, y).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_reduction_is_the_base_losss_own():
+    u, y = random_batch(TARGETS, 4)[:2]
+    loss = PerturbedLoss(LDAM(COUNTS), nn.CrossEntropyLoss(reduction="none"))(u, y)
+    assert loss.shape == (len(y),)
+    torch.testing.assert_close(loss.mean(), PerturbedLoss(LDAM(COUNTS))(u, y))
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_gives_a_float32_loss_and_a_gradient_in_kind(half):
+    u, y = random_batch(TARGETS, 4, dtype=half)[:2]
+    loss = PerturbedLoss(LogitAdjustment(COUNTS) + LPL(4))(u.requires_grad_(), y)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert u.grad.dtype == half
+    assert loss.item() == pytest.approx(
+        PerturbedLoss(LogitAdjustment(COUNTS) + LPL(4))(u.detach().float(), y).item()
+    )
+
+
+def test_values_are_read_on_the_cpu_unless_told_otherwise():
+    u, y = torch.tensor([[0.0, torch.nan]]), torch.tensor([0])
+    la = LogitAdjustment([2, 1])
+    for check_values in (None, True):
+        with pytest.raises(ValueError, match="logits must be finite"):
+            PerturbedLoss(la, check_values=check_values)(u, y)
+    assert PerturbedLoss(la, check_values=False)(u, y).isnan()
+
+
+def test_on_another_device_values_are_read_on_request_only():
+    """The meta device has no values, so that reading them is an error of its own."""
+    u, y = (
+        torch.zeros(2, 3, device="meta"),
+        torch.zeros(2, device="meta", dtype=torch.int64),
+    )
+    assert PerturbedLoss(LPL(3))(u, y).device.type == "meta"
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        PerturbedLoss(LPL(3), check_values=True)(u, y)
+
+
+def test_the_perturbation_is_a_part_of_the_criterion():
+    criterion = PerturbedLoss(ISDA(4, NUM_FEATURES) + LPL(4, decay=0.9))
+    batch = random_batch(TARGETS, 4)
+    loss = criterion(*batch)
+    assert set(criterion.state_dict()) == {
+        "perturbation.first.count",
+        "perturbation.first.mean",
+        "perturbation.first.spread",
+        "perturbation.second.confidence.confidence",
+        "perturbation.second.confidence.seen",
+    }
+    criterion.eval()
+    criterion(*batch)
+    assert int(criterion.perturbation.first.count.sum()) == len(TARGETS)
+    assert loss.ndim == 0
+
+
+def test_a_criterion_traces_as_one_graph():
+    """No part breaks the graph or asks for a value; the compiler itself is not run."""
+    criterion = PerturbedLoss(LogitAdjustment(COUNTS) + LPL(4, decay=0.9))
+    u, y = random_batch(TARGETS, 4)[:2]
+    twin = PerturbedLoss(LogitAdjustment(COUNTS) + LPL(4, decay=0.9))
+    traced = torch.compile(twin, backend="eager", fullgraph=True)
+    torch.testing.assert_close(traced(u, y), criterion(u, y))
+
+
+def test_the_gradient_of_la_is_that_of_the_adjusted_softmax():
+    u, y = random_batch(TARGETS, 4)[:2]
+    u.requires_grad_()
+    PerturbedLoss(LogitAdjustment(COUNTS))(u, y).backward()
+    p = torch.softmax(u.detach() + torch.tensor(COUNTS).double().log(), 1)
+    expected = (p - F.one_hot(y, 4)) / len(y)
+    torch.testing.assert_close(u.grad, expected, rtol=1e-6, atol=1e-7)
