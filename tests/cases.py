@@ -15,15 +15,18 @@ from lpl_lib import (
     ISDA,
     LDAM,
     LPL,
+    PGD,
     VS,
     Algorithm1,
     ConfidenceBound,
+    ConfidenceRatioBound,
     ConfidenceSplit,
     FixedBound,
     FrequencyBound,
     LogitAdjustment,
     Perturbation,
     RankSplit,
+    Released,
     cdt,
 )
 
@@ -121,11 +124,14 @@ BOUNDS = {
     "fixed": lambda counts, s: FixedBound(0.5 * s),
     "confidence": lambda counts, s: ConfidenceBound(0.1 * s, extra=s),
     "frequency": lambda counts, s: FrequencyBound(counts, 0.1 * s, extra=s),
+    "ratio": lambda counts, s: ConfidenceRatioBound(counts, 0.1 * s, extra=s),
 }
 SOLVERS = {
     "linf": lambda: "linf",
     "l2": lambda: "l2",
     "algorithm1": lambda: Algorithm1(step_size=0.25),
+    "pgd": lambda: PGD(steps=4),
+    "released": lambda: Released(step_size=0.25),
 }
 
 
@@ -159,11 +165,19 @@ CDT = Case("CDT", lambda counts, s: cdt(counts, gamma=0.3 * s), False)
 ISDAS = [_isda("full"), _isda("diagonal")]
 LPLS = [
     lpl_case(solver, split, bound)
-    for solver in SOLVERS
+    for solver in ("linf", "l2", "algorithm1")
     for split in SPLITS
-    for bound in BOUNDS
+    for bound in ("fixed", "confidence", "frequency")
 ]
-LPLS.append(lpl_case("l2", "mean", "confidence", decay=0.9))
+LPLS += [
+    lpl_case("l2", "mean", "confidence", decay=0.9),
+    lpl_case("l2", "rank", "ratio"),
+    lpl_case("linf", "mean", "ratio"),
+    lpl_case("pgd", "mean", "confidence"),
+    lpl_case("pgd", "rank", "frequency"),
+    lpl_case("released", "mean", "confidence"),
+    lpl_case("released", "rank", "frequency"),
+]
 SUMS = [
     LA + lpl_case("l2", "rank", "frequency"),
     LA + lpl_case("algorithm1", "mean", "fixed"),

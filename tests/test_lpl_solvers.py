@@ -21,6 +21,7 @@ SOLVER_LIST = {
     "l2, one step": L2(steps=1),
     "l2, nine steps": L2(steps=9),
     "algorithm1": Algorithm1(step_size=0.25),
+    "pgd": PGD(steps=5),
 }
 every_solver = pytest.mark.parametrize("solver", SOLVER_LIST.values(), ids=SOLVER_LIST)
 both_signs = pytest.mark.parametrize("sign", [1, -1], ids=["maximise", "minimise"])
@@ -76,6 +77,8 @@ def test_delta_is_shared_by_the_class_and_keeps_its_bound(solver, batch, seed, l
     torch.testing.assert_close(delta.sum(1), torch.zeros_like(bound), rtol=0, atol=1e-12)
     if isinstance(solver, L2):
         torch.testing.assert_close(delta.norm(dim=1), bound, rtol=1e-9, atol=1e-12)
+    elif isinstance(solver, PGD):  # steps of a quarter reach the sphere unless they turn
+        assert (delta.norm(dim=1) <= bound * (1 + 1e-12)).all()
     else:  # the own entry is the largest, and the others have the opposite sign
         largest_entry = delta.abs().amax(1)
         assert ((largest_entry < bound) | (largest_entry == 0)).all()
@@ -247,6 +250,15 @@ def test_algorithm1_against_a_loop(epsilon, step, times, sign):
         rows = y == c
         expected = algorithm1(u[rows].numpy(), c, epsilon, step, sign, times)
         np.testing.assert_allclose(delta[rows][0], expected, rtol=1e-6, atol=1e-12)
+
+
+@both_signs
+def test_algorithm1_is_exact_where_the_class_is_learnt(sign):
+    """The own entry is minus the sum of the others; ``p_y - 1`` would be rounded to 0."""
+    u, y = torch.tensor([[25.0, 0.0, 1.0, -2.0]]), torch.tensor([0])
+    delta = solve(Algorithm1(0.25), u, y, sign * 1.0)[0]
+    assert 0 < sign * delta[1:].min() < 1e-10
+    torch.testing.assert_close(delta[0], -delta[1:].sum(), rtol=1e-6, atol=0)
 
 
 def test_algorithm1_takes_each_class_so_many_steps_as_its_own_bound_allows():

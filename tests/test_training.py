@@ -155,6 +155,21 @@ def test_the_history_is_the_mean_loss_of_the_batches():
     assert history == [2.0, 4.0]
 
 
+def test_weights_decay_by_as_much_as_asked():
+    """Where the loss does not depend on the weights, decay alone moves them."""
+
+    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
+        return 0 * logits.sum()
+
+    start = linear_net().state_dict()["1.weight"]
+    norms = {}
+    for decay in (0.0, 0.01, 0.1):
+        net = linear_net()
+        fit(net, criterion, FEW, epochs=2, weight_decay=decay, progress=False)
+        norms[decay] = net.state_dict()["1.weight"].norm() / start.norm()
+    assert norms[0.0] == 1 > norms[0.01] > norms[0.1]
+
+
 def test_the_model_is_left_in_training_mode_and_predicts_in_evaluation_mode():
     net = linear_net()
     fit(net, nn.CrossEntropyLoss(), FEW, epochs=1, progress=False)

@@ -83,7 +83,7 @@ class ClassConfidence(nn.Module):
     def _of_batch(self, logits: Tensor, targets: Tensor) -> ClassStatistics:
         loss = F.cross_entropy(logits, targets, reduction="none").float()
         probability = loss.neg_().exp_()
-        both = torch.stack([probability, torch.ones_like(probability)])
-        table = both.new_zeros(2, self.num_classes).index_add_(1, targets, both)
-        total, size = table.unbind()
-        return ClassStatistics(total / size.clamp(min=1), size > 0)
+        zeros = probability.new_zeros(self.num_classes)
+        total = zeros.index_add(0, targets, probability)
+        size = zeros.index_add_(0, targets, torch.ones_like(probability))
+        return ClassStatistics(total.div_(size.clamp(min=1)), size > 0)
