@@ -12,7 +12,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install book site test lint serve clean
+.PHONY: help install book site test bench lint serve clean
 
 help:  ## say what there is
 	@echo "make book          run the chapters that are not up to date, render the pages"
@@ -20,6 +20,7 @@ help:  ## say what there is
 	@echo "make site          render the pages from the stored outputs"
 	@echo "make test          check the library, the chapters and the pages"
 	@echo "make lint          ruff and mypy only"
+	@echo "make bench         time the losses, write results/loss_benchmark.json"
 	@echo "make serve         show the pages at http://127.0.0.1:$(PORT) (PORT=... to change)"
 	@echo "make clean         remove what was built"
 	@echo "Each works as the first command; the first one installs into $(VENV)."
@@ -48,13 +49,16 @@ site: $(READY)  ## render the pages from the stored outputs
 	$(PY) -m tools.render
 
 lint: $(READY)  ## ruff and mypy
-	$(PY) -m ruff check lpl_lib tools tests book/_ext
+	$(PY) -m ruff check lpl_lib tools tests benchmarks book/_ext
 	$(PY) -m mypy lpl_lib tools
 
 test: lint site  ## all checks
 	LPL_SIZE=smoke $(ONE_THREAD) $(PY) -m pytest book tests lpl_lib -q \
 	  --doctest-modules --ignore=book/_ext -n 2 --dist loadfile \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+
+bench: $(READY)  ## time the losses on an otherwise idle machine
+	$(ONE_THREAD) $(PY) -m pytest benchmarks -q -p no:xdist
 
 serve: site  ## show the pages in a browser
 	$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html

@@ -33,7 +33,7 @@ from lpl_lib.metrics import (
     group_accuracy,
     mean_interval,
 )
-from lpl_lib.models import SmallConvNet
+from lpl_lib.models import CifarResNet, SmallConvNet
 from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, Perturbation, Sum, cdt
 from lpl_lib.training import best_device, fit, predict
 from lpl_lib.variation import (
@@ -54,6 +54,7 @@ __all__ = [
     "PGD",
     "VS",
     "Algorithm1",
+    "CifarResNet",
     "ConfidenceBound",
     "ConfidenceRatioBound",
     "ConfidenceSplit",

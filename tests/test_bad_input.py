@@ -13,15 +13,18 @@ from lpl_lib import (
     L2,
     LDAM,
     LPL,
+    PGD,
     VS,
     Algorithm1,
     ConfidenceBound,
+    ConfidenceRatioBound,
     ConfidenceSplit,
     FixedBound,
     FrequencyBound,
     LogitAdjustment,
     PerturbedLoss,
     RankSplit,
+    Released,
     SmallConvNet,
     balanced_accuracy,
     book,
@@ -31,6 +34,7 @@ from lpl_lib import (
     class_relative_variation,
     digits,
     effective_gap,
+    epsilon_for_variation,
     fit,
     frequency_groups,
     long_tail_counts,
@@ -71,6 +75,7 @@ TAKES_A_BATCH = {
     "loss_variation": lambda u, y: loss_variation(u, y, 0.0),
     "loss_variation_series": lambda u, y: loss_variation_series(u, y, torch.zeros(2, 3)),
     "class_relative_variation": lambda u, y: class_relative_variation(u, y, 0.0),
+    "epsilon_for_variation": lambda u, y: epsilon_for_variation(L2(), u, y, 0.1),
     "class_accuracy": class_accuracy,
     "balanced_accuracy": balanced_accuracy,
 }
@@ -167,9 +172,10 @@ BAD_COUNTS = [
         cdt,
         RankSplit,
         lambda counts: FrequencyBound(counts, 0.1, 1.0),
+        lambda counts: ConfidenceRatioBound(counts, 0.1, 1.0),
         frequency_groups,
     ],
-    ids=["LogitAdjustment", "LDAM", "VS", "cdt", "RankSplit", "FrequencyBound", "groups"],
+    ids=["LA", "LDAM", "VS", "cdt", "RankSplit", "FrequencyBound", "RatioBound", "groups"],
 )
 @pytest.mark.parametrize(("counts", "message"), BAD_COUNTS)
 def test_bad_class_counts(function, counts, message):
@@ -236,6 +242,21 @@ BAD_SETTINGS = {
     "step below": (lambda: Algorithm1(-0.01), needs("step_size", "> 0", "-0.01")),
     "steps": (lambda: L2(steps=0), "steps must be an integer >= 1, got 0"),
     "steps whole": (lambda: L2(steps=1.5), "steps must be an integer >= 1, got 1.5"),
+    "PGD steps": (lambda: PGD(steps=0), "steps must be an integer >= 1, got 0"),
+    "PGD share": (lambda: PGD(share=0), needs("share", "> 0", "0")),
+    "released step": (lambda: Released(0), needs("step_size", "> 0", "0")),
+    "ratio epsilon": (
+        lambda: ConfidenceRatioBound([2, 1], -1, 1),
+        needs("epsilon", ">= 0", "-1"),
+    ),
+    "ratio extra": (
+        lambda: ConfidenceRatioBound([2, 1], 1, -1),
+        needs("extra", ">= 0", "-1"),
+    ),
+    "ratio bound": (
+        lambda: LPL(3, bound=ConfidenceRatioBound([2, 1], 1, 1)),
+        "bound was made for 2 classes, but num_classes is 3",
+    ),
     "damping": (lambda: L2(damping=1), r"damping must lie in \[0, 1\), got 1"),
     "damping below": (lambda: L2(damping=-0.5), r"damping must lie in \[0, 1\), got -0\.5"),
     "solver": (
