@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -31,6 +32,7 @@ from lpl_lib import (
 )
 
 NUM_FEATURES = 3
+few = settings(max_examples=6)  # for properties that are tried on every perturbation
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import settings
 
 settings.register_profile(
-    "book", derandomize=True, deadline=None, database=None, max_examples=8
+    "book", derandomize=True, deadline=None, database=None, max_examples=15
 )
 settings.load_profile("book")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import LPLS, SOLVERS, batches, class_counts, random_batch
+from cases import LPLS, SOLVERS, batches, class_counts, few, random_batch
 from hypothesis import given
 
 from lpl_lib import (
@@ -26,6 +26,7 @@ every_solver = pytest.mark.parametrize("solver", SOLVERS)
 
 
 @every_lpl
+@few
 @given(batch=batches())
 def test_each_class_is_moved_the_way_its_split_says(case, batch):
     lpl = case.for_batch(batch)
@@ -37,6 +38,7 @@ def test_each_class_is_moved_the_way_its_split_says(case, batch):
 
 
 @every_lpl
+@few
 @given(batch=batches())
 def test_the_gradient_holds_delta_constant(case, batch):
     u, y = batch[:2]
