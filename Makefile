@@ -54,7 +54,7 @@ lint: $(READY)  ## ruff and mypy
 
 test: lint site  ## all checks
 	LPL_SIZE=smoke $(ONE_THREAD) $(PY) -m pytest book tests lpl_lib -q \
-	  --doctest-modules --ignore=book/_ext -n 2 --dist loadfile \
+	  --doctest-modules --ignore=book/_ext -n 2 --dist loadfile -p no:benchmark \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 bench: $(READY)  ## time the losses on an otherwise idle machine

@@ -8,7 +8,9 @@ they run on the CPU, and elsewhere on request.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -78,9 +80,10 @@ def check_count(value: int, name: str, *, minimum: int = 1) -> int:
     ...
     ValueError: num_classes must be an integer >= 1, got 0
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    whole = isinstance(value, SupportsIndex) and not isinstance(value, bool)
+    if not whole or operator.index(value) < minimum:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
-    return value
+    return operator.index(value)
 
 
 def check_batch(
@@ -101,7 +104,7 @@ def check_batch(
         ValueError: naming the argument, what it is and what it has to be.
     """
     check_logits(logits, num_classes)
-    if not isinstance(targets, Tensor) or targets.is_floating_point():
+    if not isinstance(targets, Tensor) or not _is_integer(targets.dtype):
         kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
         raise ValueError(f"targets must be a tensor of integer labels, got {kind}")
     if targets.ndim != 1 or len(targets) != len(logits):
@@ -135,6 +138,10 @@ def check_logits(logits: Tensor, num_classes: int | None = None) -> None:
             f"logits have {logits.shape[1]} classes (columns), but the perturbation "
             f"was made for {num_classes}"
         )
+
+
+def _is_integer(dtype: torch.dtype) -> bool:
+    return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
 
 
 def _check_values(logits: Tensor, targets: Tensor) -> None:

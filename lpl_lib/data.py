@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from lpl_lib.checks import check_count, check_number
@@ -53,6 +51,10 @@ def digits(
     >>> train.images.shape, len(test.targets)
     (torch.Size([1198, 1, 8, 8]), 599)
     """
+    # here, not above: who uses the losses alone need not wait for these imports
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     if not 0 < test_share < 1:
         raise ValueError(f"test_share must lie between 0 and 1, got {test_share}")
     pixels, labels = load_digits(return_X_y=True)

@@ -7,9 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_accuracy
 
 from lpl_lib.checks import ClassCounts, check_batch, check_class_counts
 
@@ -25,6 +23,9 @@ def class_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
     >>> class_accuracy(logits, torch.tensor([0, 1, 1]))
     tensor([1.0000, 0.5000,    nan])
     """
+    # here, not above: the import takes longer than that of all the rest
+    from torchmetrics.functional.classification import multiclass_accuracy
+
     check_batch(logits, targets)
     num_classes = logits.shape[1]
     size = max(num_classes, 2)  # torchmetrics knows no problem of a single class
@@ -100,13 +101,17 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Return the mean of independent runs and its confidence interval (Student's t).
 
     Raises:
-        ValueError: fewer than two values, whose spread is unknown.
+        ValueError: fewer than two values, whose spread is unknown; a level outside (0, 1).
 
     >>> print(mean_interval([70.0, 72.0, 71.0]))
     71.0 ± 2.5
     """
     if len(values) < 2:
         raise ValueError(f"values must hold at least two runs, got {len(values)}")
+    from scipy import stats  # here, not above: it is slow to import
+
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
     runs = np.asarray(values, dtype=float)
     half = stats.t.ppf((1 + level) / 2, len(runs) - 1) * stats.sem(runs)
     return Interval(float(runs.mean()), float(half))

@@ -103,7 +103,7 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 1024) -> Tensor:
 def _batches(size: int, batch_size: int) -> list[slice]:
     starts = range(0, size, batch_size)
     batches = [slice(start, min(start + batch_size, size)) for start in starts]
-    if len(batches) > 1 and batches[-1].stop - batches[-1].start == 1:
+    if batch_size > 1 and len(batches) > 1 and batches[-1].stop - batches[-1].start == 1:
         batches.pop()
     return batches
 

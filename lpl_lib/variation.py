@@ -46,14 +46,26 @@ def effective_gap(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
     The loss changes with the sign of ``G``, however well the sample is classified.
 
     Returns:
-        ``(B,)``, in nats.
+        ``(B,)``, in nats; NaN if there is one class only.
+
+    Raises:
+        ValueError: ``delta`` of another shape than the logits.
 
     >>> delta = torch.tensor([[-0.5, 0.5, 0.5]])
     >>> effective_gap(torch.zeros(1, 3), torch.tensor([0]), delta)
     tensor([1.])
     """
     before = rival_score(logits, targets)
-    return rival_score(at_least_float32(logits) + delta, targets) - before
+    return rival_score(_moved(logits, delta), targets) - before
+
+
+def _moved(logits: Tensor, delta: Tensor) -> Tensor:
+    if delta.shape != logits.shape:
+        raise ValueError(
+            f"delta must have the shape of logits, {tuple(logits.shape)}, "
+            f"got {tuple(delta.shape)}"
+        )
+    return at_least_float32(logits) + delta
 
 
 def softplus(score: Tensor) -> Tensor:
@@ -75,7 +87,7 @@ def loss_variation(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
     tensor([0.5662])
     """
     before = rival_score(logits, targets)
-    after = rival_score(at_least_float32(logits) + delta, targets)
+    after = rival_score(_moved(logits, delta), targets)
     return softplus(after) - softplus(before)
 
 

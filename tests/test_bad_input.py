@@ -260,6 +260,12 @@ BAD_SETTINGS = {
     ),
     "damping": (lambda: L2(damping=1), r"damping must lie in \[0, 1\), got 1"),
     "damping below": (lambda: L2(damping=-0.5), r"damping must lie in \[0, 1\), got -0\.5"),
+    "split": (lambda: LPL(3, split="rank"), "split must be a Split such as RankSplit"),
+    "level": (lambda: mean_interval([1, 2], level=1.5), "level must lie between 0 and 1"),
+    "delta's shape": (
+        lambda: loss_variation(torch.zeros(2, 3), torch.arange(2), torch.zeros(1, 3)),
+        r"delta must have the shape of logits, \(2, 3\), got \(1, 3\)",
+    ),
     "solver": (
         lambda: LPL(3, solver="newton"),
         r"solver must be one of \['algorithm1', 'l2', 'linf', 'pgd', .*got 'newton'",

@@ -175,6 +175,7 @@ def execute(path: Path, size: str, root: Path = ROOT) -> Notebook:
         timeout=CELL_TIMEOUT,
         record_timing=False,
         allow_errors=False,
+        coalesce_streams=True,  # how a stream is cut into pieces is chance
         resources={"metadata": {"path": str(path.parent)}},
         extra_arguments=["--IPKernelApp.log_level=40"],
     )

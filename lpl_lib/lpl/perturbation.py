@@ -71,6 +71,10 @@ class LPL(Perturbation):
         super().__init__()
         self.num_classes = check_count(num_classes, "num_classes")
         self.split = ConfidenceSplit() if split is None else split
+        if not isinstance(self.split, Split):
+            raise ValueError(
+                f"split must be a Split such as RankSplit(class_counts), got {split!r}"
+            )
         self.bound = (
             bound if isinstance(bound, Bound) else FixedBound(check_number(bound, "bound"))
         )
