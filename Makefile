@@ -58,7 +58,7 @@ test: lint site  ## all checks
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 bench: $(READY)  ## time the losses on an otherwise idle machine
-	$(ONE_THREAD) $(PY) -m pytest benchmarks -q -p no:xdist
+	$(ONE_THREAD) $(PY) -m pytest benchmarks -q
 
 serve: site  ## show the pages in a browser
 	$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html

@@ -86,7 +86,9 @@ class L2:
     steps can cycle. Two steps reach over 99% of the optimal change of the loss for
     bounds up to 2.
 
-    ``delta`` sums to zero and has Euclidean norm :math:`\epsilon_c`.
+    ``delta`` sums to zero and has Euclidean norm :math:`\epsilon_c`: for a ``base_loss``
+    that is lowest at a finite point (label smoothing), minimising may overshoot it,
+    where :class:`PGD` can stay inside the ball.
 
     Args:
         steps: number of steps, >= 1.
