@@ -8,7 +8,13 @@ The mathematics is that of Li, Su, Wu and Zhang, "Class-Level Logit Perturbation
 """
 
 from lpl_lib.checks import check_batch
-from lpl_lib.data import LabelledImages, digits, long_tail_counts, long_tail_indices
+from lpl_lib.data import (
+    LabelledImages,
+    digits,
+    image_folder,
+    long_tail_counts,
+    long_tail_indices,
+)
 from lpl_lib.isda import ISDA
 from lpl_lib.losses import PerturbedLoss
 from lpl_lib.lpl import (
@@ -87,6 +93,7 @@ __all__ = [
     "fit",
     "frequency_groups",
     "group_accuracy",
+    "image_folder",
     "long_tail_counts",
     "long_tail_indices",
     "loss_variation",

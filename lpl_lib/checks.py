@@ -36,7 +36,12 @@ def check_class_counts(class_counts: ClassCounts, name: str = "class_counts") ->
     ...
     ValueError: class_counts must be positive and finite, got 0.0 for class 1
     """
-    counts = torch.as_tensor(class_counts, dtype=torch.float64, device="cpu")
+    try:
+        counts = torch.as_tensor(class_counts, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} must be a list with one count per class, got {class_counts!r}"
+        ) from error
     if counts.ndim != 1 or counts.numel() == 0:
         raise ValueError(
             f"{name} must be a non-empty one-dimensional list with one count per "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +69,42 @@ def digits(
         everything.subset(torch.as_tensor(train)),
         everything.subset(torch.as_tensor(test)),
     )
+
+
+def image_folder(folder: str | Path) -> LabelledImages:
+    """Return all images of a folder with one subfolder a class, decoded into memory.
+
+    Classes are numbered in the alphabetical order of their folders' names. Images are
+    read as colour, pixels scaled to [0, 1]; all must have the same size.
+
+    Args:
+        folder: ``folder/<class>/<image>``, the layout of torchvision's ``ImageFolder``.
+
+    Raises:
+        FileNotFoundError: no such folder, no class in it, or a class without images.
+        ValueError: images of several sizes.
+
+    >>> image_folder("no/such/place")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: folder must have one subfolder a class, but there is no no/such/place
+    """
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms.functional import pil_to_tensor
+
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(
+            f"folder must have one subfolder a class, but there is no {folder}"
+        )
+    decoded = ImageFolder(str(folder), transform=pil_to_tensor)
+    images, targets = zip(*decoded, strict=True)
+    sizes = sorted({tuple(image.shape[1:]) for image in images})
+    if len(sizes) > 1:
+        raise ValueError(
+            f"images in folder {folder} must have one size, got {len(sizes)} sizes "
+            f"(height, width) from {sizes[0]} to {sizes[-1]}"
+        )
+    return LabelledImages(torch.stack(images).float() / 255, torch.tensor(targets))
 
 
 def long_tail_counts(max_count: int, num_classes: int, imbalance_ratio: float) -> list[int]:

@@ -260,6 +260,10 @@ BAD_SETTINGS = {
     ),
     "damping": (lambda: L2(damping=1), r"damping must lie in \[0, 1\), got 1"),
     "damping below": (lambda: L2(damping=-0.5), r"damping must lie in \[0, 1\), got -0\.5"),
+    "counts none": (
+        lambda: RankSplit(None),
+        "class_counts must be a list with one count per class, got None",
+    ),
     "split": (lambda: LPL(3, split="rank"), "split must be a Split such as RankSplit"),
     "level": (lambda: mean_interval([1, 2], level=1.5), "level must lie between 0 and 1"),
     "delta's shape": (

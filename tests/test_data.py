@@ -7,11 +7,13 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from lpl_lib import (
     LabelledImages,
     digits,
     frequency_groups,
+    image_folder,
     long_tail_counts,
     long_tail_indices,
 )
@@ -154,3 +156,32 @@ def test_subset_and_class_counts():
     part = data.subset(torch.tensor([0, 2]))
     assert part.images.flatten().tolist() == [0, 2]
     assert part.class_counts(4).tolist() == [0, 0, 2, 0]
+
+
+def write_images(folder, sizes):
+    """A tree of one grey image a class, lighter from class to class."""
+    for number, size in enumerate(sizes):
+        place = folder / f"class-{number}"
+        place.mkdir(parents=True)
+        Image.new("RGB", size, (number * 51,) * 3).save(place / "one.png")
+
+
+def test_a_folder_of_images(tmp_path):
+    write_images(tmp_path, [(6, 4)] * 3)
+    images, targets = image_folder(tmp_path)
+    assert images.shape == (3, 3, 4, 6)
+    assert targets.tolist() == [0, 1, 2]
+    assert images.mean((1, 2, 3)).tolist() == pytest.approx([0, 0.2, 0.4])
+
+
+def test_a_folder_that_cannot_be_used(tmp_path):
+    with pytest.raises(FileNotFoundError, match="folder must have one subfolder a class"):
+        image_folder(tmp_path / "missing")
+    with pytest.raises(FileNotFoundError, match="class"):
+        image_folder(tmp_path)  # no class in it
+    write_images(tmp_path, [(6, 4), (5, 4)])
+    with pytest.raises(ValueError, match=r"one size, got 2 sizes .* \(4, 5\) to \(4, 6\)"):
+        image_folder(tmp_path)
+    (tmp_path / "class-2").mkdir()
+    with pytest.raises(FileNotFoundError, match="class-2"):
+        image_folder(tmp_path)
