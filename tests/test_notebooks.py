@@ -228,15 +228,18 @@ def opens_on_colab(chapter: Chapter) -> list[str]:
 
 
 def is_named_well(chapter: Chapter) -> list[str]:
-    """``NN-some-name.ipynb``, with the number of the title ``# N · Title``."""
-    name = re.fullmatch(r"(\d\d)-[a-z0-9]+(-[a-z0-9]+)*\.ipynb", chapter.path.name)
+    """``NN-some-name.ipynb``, with the number of the title ``# N · Title``.
+
+    A letter may follow the number: 06b comes between 6 and 7.
+    """
+    name = re.fullmatch(r"(\d\d[a-z]?)-[a-z0-9]+(-[a-z0-9]+)*\.ipynb", chapter.path.name)
     if not name:
         return ["the file's name is not NN-words-with-hyphens.ipynb"]
     first = chapter.notebook["cells"][0]
-    head = re.match(r"# (\d+) · \S", first["source"])
+    head = re.match(r"# (\d+[a-z]?) · \S", first["source"])
     if first["cell_type"] != "markdown" or not head:
         return ["the first cell does not begin with '# N · Title'"]
-    if int(head.group(1)) != int(name.group(1)):
+    if head.group(1) != name.group(1).lstrip("0"):
         return ["the numbers in file name and title differ"]
     return []
 
@@ -305,7 +308,7 @@ def states_claims(chapter: Chapter) -> list[str]:
         stated = claims(chapter.notebook)
     except ValueError as error:
         return [str(error)]
-    head = re.match(r"(\d+) ·", title(chapter.notebook))
+    head = re.match(r"(\d+[a-z]?) ·", title(chapter.notebook))
     number = head.group(1) if head else "?"
     wanted = [f"C{number}.{k}" for k in range(1, len(stated) + 1)]
     found = [] if stated else ["there is no claim"]
