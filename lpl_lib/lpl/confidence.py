@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lpl_lib.checks import check_count
@@ -25,7 +24,7 @@ class ClassStatistics(NamedTuple):
 
     def mean_confidence(self) -> Tensor:
         """Return the mean of ``q_c`` over the classes seen, a scalar."""
-        return self.confidence.sum() / self.seen.sum().clamp(min=1)
+        return self.confidence.sum() / self.seen.count_nonzero().clamp(min=1)
 
     def threshold(self, fixed: float | None) -> Tensor | float:
         """Return ``tau``: the fixed one, or without it the mean confidence."""
@@ -67,7 +66,6 @@ class ClassConfidence(nn.Module):
             self.register_buffer("confidence", torch.zeros(num_classes))
             self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
 
-    @torch.no_grad()
     def forward(self, logits: Tensor, targets: Tensor) -> ClassStatistics:
         """Return the statistics after this batch; logits ``(B, C)``, targets ``(B,)``."""
         batch = self._of_batch(logits, targets)
@@ -81,9 +79,7 @@ class ClassConfidence(nn.Module):
         return ClassStatistics(self.confidence, self.seen)
 
     def _of_batch(self, logits: Tensor, targets: Tensor) -> ClassStatistics:
-        loss = F.cross_entropy(logits, targets, reduction="none").float()
-        probability = loss.neg_().exp_()
-        zeros = probability.new_zeros(self.num_classes)
-        total = zeros.index_add(0, targets, probability)
-        size = zeros.index_add_(0, targets, torch.ones_like(probability))
-        return ClassStatistics(total.div_(size.clamp(min=1)), size > 0)
+        probability = logits.detach().softmax(1).gather(1, targets[:, None])[:, 0].float()
+        total = probability.new_zeros(self.num_classes).index_add_(0, targets, probability)
+        size = torch.zeros_like(total).index_add_(0, targets, torch.ones_like(probability))
+        return ClassStatistics(total.div_(size.clamp(min=1)), size.bool())

@@ -101,7 +101,7 @@ class LPL(Perturbation):
         # a split by rank with a bound by frequency looks at no confidence: spare it
         statistics: Any = self.confidence(logits, targets) if needed else None
         signs = self.split(statistics)
-        radius = (signs * self.bound(statistics, signs))[targets]
+        radius = (signs * self.bound(statistics, signs)).index_select(0, targets)
         delta = self.solver(logits, targets, radius, self.bound.largest, self.base_loss)
         return delta[own]
 

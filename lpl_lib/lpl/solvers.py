@@ -15,7 +15,7 @@ to ``delta`` ``(B, C)``, whose rows are equal within a class. The same
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,8 +70,7 @@ class LInf:
                 f"{base_loss!r} use 'l2' or 'pgd'"
             )
         column = radius.to(logits.dtype)[:, None]
-        delta = column.expand_as(logits).contiguous()
-        return delta.scatter_(1, targets[:, None], -column)
+        return column.expand_as(logits).scatter(1, targets[:, None], -column)
 
 
 @dataclass(frozen=True)
@@ -168,14 +167,8 @@ class Algorithm1:
         largest: float,
         base_loss: BaseLoss | None = None,
     ) -> Tensor:
-        groups = ClassGroups(targets, logits.shape[1])
-        radius = groups.common(radius.to(logits.dtype)[:, None])
-        delta = logits.new_zeros(len(groups.classes), logits.shape[1])
-        for rate in _fixed_steps(radius, largest, self.step_size):
-            moved = groups.expand(delta).add_(logits)
-            gradient = class_gradient(moved, targets, groups, base_loss)
-            delta.addcmul_(rate, gradient)
-        return groups.expand(delta)
+        batch = logits, targets, base_loss
+        return _walk(*batch, radius, largest, self.step_size, lambda gradient, _: gradient)
 
 
 @dataclass(frozen=True)
@@ -268,16 +261,8 @@ class Released:
         largest: float,
         base_loss: BaseLoss | None = None,
     ) -> Tensor:
-        groups = ClassGroups(targets, logits.shape[1])
-        radius = groups.common(radius.to(logits.dtype)[:, None])
-        delta = logits.new_zeros(len(groups.classes), logits.shape[1])
-        for rate in _fixed_steps(radius, largest, self.step_size):
-            moved = groups.expand(delta).add_(logits)
-            gradient = class_gradient(moved, targets, groups, base_loss)
-            columns = torch.linalg.vector_norm(gradient, dim=0)[groups.classes][:, None]
-            smallest = torch.finfo(columns.dtype).tiny
-            delta.addcmul_(rate, gradient.div_(columns.clamp_(min=smallest)))
-        return groups.expand(delta)
+        batch = logits, targets, base_loss
+        return _walk(*batch, radius, largest, self.step_size, _over_columns)
 
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
@@ -290,11 +275,32 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
 """Solvers by name, as :class:`lpl_lib.LPL` takes them."""
 
 
-def _fixed_steps(radius: Tensor, largest: float, step_size: float) -> Iterator[Tensor]:
-    """Yield the signed rates ``(R, 1)`` of each step, zero once a class has made its
-    ``floor(abs(radius) / step_size)`` steps."""
+def _walk(
+    logits: Tensor,
+    targets: Tensor,
+    base_loss: BaseLoss | None,
+    radius: Tensor,
+    largest: float,
+    step_size: float,
+    scaled: Callable[[Tensor, ClassGroups], Tensor],
+) -> Tensor:
+    """Return ``delta`` after ``floor(abs(radius) / step_size)`` steps for each class,
+    each along the class's gradient, ``scaled`` first."""
+    groups = ClassGroups(targets, logits.shape[1])
+    radius = groups.common(radius.to(logits.dtype)[:, None])
     # 0.3 / 0.1 must give 3 steps, also where it is rounded to 2.9999998
     steps = torch.floor(radius.abs() / step_size + 1e-4)
     signed = step_size * radius.sign()
+    delta = logits.new_zeros(len(groups.classes), logits.shape[1])
     for k in range(math.floor(largest / step_size + 1e-4)):
-        yield torch.where(k < steps, signed, 0.0)
+        moved = groups.expand(delta).add_(logits)
+        gradient = class_gradient(moved, targets, groups, base_loss)
+        # a class that has made its steps stays where it is
+        delta.addcmul_(torch.where(k < steps, signed, 0.0), scaled(gradient, groups))
+    return groups.expand(delta)
+
+
+def _over_columns(gradient: Tensor, groups: ClassGroups) -> Tensor:
+    """Divide class c's gradient by the Euclidean norm of column c of all gradients."""
+    columns = torch.linalg.vector_norm(gradient, dim=0)[groups.classes][:, None]
+    return gradient.div_(columns.clamp_(min=torch.finfo(columns.dtype).tiny))

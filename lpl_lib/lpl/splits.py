@@ -50,7 +50,7 @@ class ConfidenceSplit(Split):
     def forward(self, statistics: ClassStatistics) -> Tensor:
         tau = statistics.threshold(self.threshold)
         # a tie with the mean, which is rounded, is not below it
-        below = statistics.confidence < tau - TIE
+        below = statistics.confidence - tau < -TIE
         return torch.where(below, 1.0, -1.0)
 
 
