@@ -74,3 +74,8 @@ def test_confidence_keeps_no_graph():
     u, y = random_batch([0, 1], 3)[:2]
     for decay in (None, 0.9):
         assert not ClassConfidence(3, decay)(u.requires_grad_(), y).confidence.requires_grad
+
+
+def test_a_state_dict_of_other_classes_is_refused_with_both_numbers():
+    with pytest.raises(RuntimeError, match=r"Size\(\[5\]\).*Size\(\[3\]\)"):
+        ClassConfidence(3, 0.9).load_state_dict(ClassConfidence(5, 0.9).state_dict())

@@ -10,6 +10,7 @@ import pytest
 
 from tools import notebooks
 from tools.bookfiles import claims, read_notebook, toc_files
+from tools.library import library_files
 from tools.notebooks import RunError, run, run_all
 from tools.render import missing_pages
 from tools.stamps import named_records, stale_reason, stamp, wanted_size
@@ -42,13 +43,18 @@ def root(tmp_path: Path) -> Path:
     """A small repository."""
     for folder in ("lpl_lib/lpl", "results", "book"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "lpl_lib" / "__init__.py").write_text("A = 1\n")
-    (tmp_path / "lpl_lib" / "lpl" / "solvers.py").write_text("B = 1\n")
+    library = tmp_path / "lpl_lib"
+    (library / "__init__.py").write_text("from lpl_lib.lpl import B as C\nA = 1\n")
+    (library / "lpl" / "__init__.py").write_text("from lpl_lib.lpl.solvers import B\n")
+    (library / "lpl" / "solvers.py").write_text("from lpl_lib import checks\nB = 1\n")
+    (library / "checks.py").write_text("D = 1\n")
+    (library / "plots.py").write_text("from lpl_lib import A\n")
     (tmp_path / "requirements.txt").write_text("numpy==1\n")
     (tmp_path / "results" / "cifar-runs.jsonl").write_text("{}\n")
     (tmp_path / "results" / "other.jsonl").write_text("{}\n")
     (tmp_path / "results" / "README.md").write_text("about\n")
-    make(tmp_path / "book" / "01-a.ipynb", "x = 1", 'load("cifar-runs")')
+    code = "from lpl_lib import C\nx = 1"
+    make(tmp_path / "book" / "01-a.ipynb", code, 'load("cifar-runs")')
     return tmp_path
 
 
@@ -71,7 +77,7 @@ def edit(root: Path, change: str) -> None:
         code["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "1"}]
         code["execution_count"] = 1
     elif change == "lines":
-        code["source"] = ["x = ", "1"]
+        code["source"] = ["from lpl_lib import C\n", "x = 1"]
     path.write_text(json.dumps(notebook))
 
 
@@ -85,9 +91,8 @@ def test_stamp_changes_with_the_code(root: Path, change: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "lpl_lib/__init__.py",
         "lpl_lib/lpl/solvers.py",
-        "lpl_lib/new.py",
+        "lpl_lib/checks.py",
         "requirements.txt",
         "results/cifar-runs.jsonl",
     ],
@@ -111,7 +116,14 @@ def test_stamp_is_blind_to_the_rest_of_the_notebook(root: Path, change: str) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["results/other.jsonl", "results/README.md", "lpl_lib/x.txt"]
+    "name",
+    [
+        "results/other.jsonl",
+        "results/README.md",
+        "lpl_lib/x.txt",
+        "lpl_lib/new.py",
+        "lpl_lib/plots.py",
+    ],
 )
 def test_stamp_is_blind_to_unnamed_files(root: Path, name: str) -> None:
     before = stamp_of(root)
@@ -120,9 +132,34 @@ def test_stamp_is_blind_to_unnamed_files(root: Path, name: str) -> None:
     assert stamp_of(root) == before
 
 
+@pytest.mark.parametrize(
+    ("source", "reached"),
+    [
+        ("x = 1", ""),
+        ("from lpl_lib import A", "__init__ checks lpl/solvers"),
+        ("from lpl_lib import C", "checks lpl/solvers"),
+        ("from lpl_lib.lpl import B", "checks lpl/solvers"),
+        ("from lpl_lib.checks import D", "checks"),
+        ("from lpl_lib import plots", "__init__ checks lpl/solvers plots"),
+        ("run('-m', 'lpl_lib.checks')", "checks"),
+        ("%run -m lpl_lib.checks", "checks"),
+        ("import lpl_lib.lpl", "checks lpl/__init__ lpl/solvers"),
+        ("import lpl_lib", "__init__ checks lpl/__init__ lpl/solvers plots"),
+        ("this is no Python", "__init__ checks lpl/__init__ lpl/solvers plots"),
+    ],
+)
+def test_a_chapter_depends_on_what_it_imports(
+    root: Path, source: str, reached: str
+) -> None:
+    notebook = read_notebook(make(root / "book" / "02-b.ipynb", source))
+    files = library_files(notebook, root)
+    names = [path.relative_to(root / "lpl_lib").with_suffix("") for path in files]
+    assert " ".join(name.as_posix() for name in names) == reached
+
+
 def test_stamp_is_blind_to_line_endings(root: Path) -> None:
     before = stamp_of(root)
-    for path in (root / "requirements.txt", root / "lpl_lib" / "__init__.py"):
+    for path in (root / "requirements.txt", root / "lpl_lib" / "checks.py"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert stamp_of(root) == before
 
@@ -183,7 +220,7 @@ def test_run_stores_outputs_and_where_they_come_from(root: Path) -> None:
     assert {"python", "torch", "numpy"} <= set(made["versions"])
     assert stale_reason(path, "smoke", root) is None
     assert "of size smoke, not default" in str(stale_reason(path, "default", root))
-    (root / "lpl_lib" / "__init__.py").write_text("A = 2\n")
+    (root / "requirements.txt").write_text("numpy==2\n")
     assert "changed" in str(stale_reason(path, "smoke", root))
 
 

@@ -1,9 +1,9 @@
 """Stamps: does a notebook's stored output come from this very code?
 
 The stamp of a chapter is a digest of all that its outputs depend on: its code
-cells, the library, the recorded results that it reads, the pinned packages and
-the size of its experiments. Prose and outputs do not count. The functions here
-read files and decide; they run and write nothing.
+cells, the modules of the library that they reach, the recorded results that they
+name, the pinned packages and the size of the experiments. Prose and outputs do not
+count. The functions here read files and decide; they run and write nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.bookfiles import ROOT, Notebook, code_cells, read_notebook, tags
+from tools.library import library_files
 
 SIZES = ("smoke", "default", "full")
 STORED_SIZE = "default"  # the size of the outputs that the repository keeps
@@ -46,11 +47,6 @@ def named_records(notebook: Notebook, results: Path) -> list[Path]:
     ]
 
 
-def library_files(root: Path) -> list[Path]:
-    """All Python files of the library."""
-    return sorted((root / "lpl_lib").rglob("*.py"), key=lambda path: path.as_posix())
-
-
 def digest(parts: Iterable[tuple[str, bytes]]) -> str:
     """One digest of named pieces; neither names nor borders can be confused."""
     total = hashlib.sha256()
@@ -68,7 +64,7 @@ def stamp(notebook: Notebook, size: str, root: Path = ROOT) -> str:
         parts.append(("tags", " ".join(sorted(tags(cell))).encode()))
     files = [
         root / "requirements.txt",
-        *library_files(root),
+        *library_files(notebook, root),
         *named_records(notebook, root / "results"),
     ]
     for path in files:
