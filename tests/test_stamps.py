@@ -144,7 +144,10 @@ def test_stamp_is_blind_to_unnamed_files(root: Path, name: str) -> None:
         ("run('-m', 'lpl_lib.checks')", "checks"),
         ("%run -m lpl_lib.checks", "checks"),
         ("import lpl_lib.lpl", "checks lpl/__init__ lpl/solvers"),
-        ("import lpl_lib", "__init__ checks lpl/__init__ lpl/solvers plots"),
+        ("import lpl_lib as lib", "__init__ checks lpl/__init__ lpl/solvers plots"),
+        ("import lpl_lib\nf(lpl_lib)", "__init__ checks lpl/__init__ lpl/solvers plots"),
+        ("import lpl_lib\nlpl_lib.C(1).x", "checks lpl/solvers"),
+        ("import lpl_lib\nlpl_lib.lpl.B", "checks lpl/solvers"),
         ("this is no Python", "__init__ checks lpl/__init__ lpl/solvers plots"),
     ],
 )

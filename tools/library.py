@@ -1,9 +1,9 @@
 """Which files of the library a chapter's outputs depend on.
 
 A chapter depends on the modules that its cells import, and on those that these import.
-``from lpl_lib import LPL`` is followed to the module that defines ``LPL``, so that a
-change elsewhere in the library leaves the chapter as it is. A plain ``import lpl_lib``
-may use anything, and counts for all of it.
+``from lpl_lib import LPL`` and ``lpl_lib.LPL`` are followed to the module that defines
+``LPL``, so that a change elsewhere in the library leaves the chapter as it is. Whoever
+hands on ``lpl_lib`` itself may use anything, which counts for all of it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def library_files(notebook: Notebook, root: Path) -> list[Path]:
     waiting: list[Path] = []
     for _, cell in code_cells(notebook):
         tree = python_tree(cell["source"])
-        names = {*_imported(tree), *_mentioned(cell["source"], tree)} if tree else {NAME}
+        names = {*_used(tree), *_mentioned(cell["source"], tree)} if tree else {NAME}
         waiting += _files_of(names, root)
     reached: set[Path] = set()
     while waiting:
@@ -37,17 +37,29 @@ def library_files(notebook: Notebook, root: Path) -> list[Path]:
         if path not in reached:
             reached.add(path)
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            waiting += _files_of(_imported(tree), root)
+            waiting += _files_of(_used(tree), root)
     return sorted(reached, key=lambda path: path.as_posix())
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
-    """Dotted names of the library that a module imports, wherever it does."""
+def _used(tree: ast.Module) -> Iterator[str]:
+    """Dotted names of the library that the code imports or reads as attributes."""
+    inner: set[ast.expr] = set()  # what an attribute was taken of; walk meets that first
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names if _is_ours(name.name))
+            # `import lpl_lib` alone uses nothing yet, under another name we lose track
+            yield from (
+                name.name
+                for name in node.names
+                if _is_ours(name.name) and (name.name != NAME or name.asname)
+            )
         elif isinstance(node, ast.ImportFrom) and _is_ours(node.module or ""):
             yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Attribute | ast.Name):
+            dotted = ast.unparse(node)
+            if node not in inner and re.fullmatch(rf"{NAME}(\.\w+)*", dotted):
+                yield dotted
+            if isinstance(node, ast.Attribute):
+                inner.add(node.value)
 
 
 def _mentioned(source: str, tree: ast.Module) -> Iterator[str]:
