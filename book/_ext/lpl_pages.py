@@ -224,7 +224,8 @@ class FoldDropdowns(SphinxPostTransform):
         """Replace one box."""
         children = list(box.children)
         if children and isinstance(children[0], nodes.title):
-            words = children.pop(0).children
+            # a link inside a button confuses keyboards and screen readers: its text only
+            words = [nodes.Text(children.pop(0).astext())]
         else:  # a proof begins with a paragraph that begins with "Proof. "
             words = [nodes.Text("Proof")]
             first = next(box.findall(nodes.Text))

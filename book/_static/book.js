@@ -9,6 +9,9 @@
     document.querySelectorAll("details > summary[aria-label]").forEach(function (summary) {
       if (summary.textContent.trim()) { summary.removeAttribute("aria-label"); }
     });
+    document.querySelectorAll(".citation-list, .citation-list > [role]").forEach(function (part) {
+      part.removeAttribute("role"); // a list that holds other things than its items
+    });
     document.querySelectorAll("div.highlight > pre, div.math").forEach(function (box) {
       if (box.scrollWidth > box.clientWidth) { box.tabIndex = 0; }
     });
