@@ -12,12 +12,13 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install book site test bench lint serve clean
+.PHONY: help install book site pdf test bench lint serve clean
 
 help:  ## say what there is
 	@echo "make book          run the chapters that are not up to date, render the pages"
 	@echo "make book FRESH=1  run all chapters, render the pages"
 	@echo "make site          render the pages from the stored outputs"
+	@echo "make pdf           print the pages into one PDF (needs Chromium or Chrome)"
 	@echo "make test          check the library, the chapters and the pages"
 	@echo "make lint          ruff and mypy only"
 	@echo "make bench         time the losses, write results/loss_benchmark.json"
@@ -47,6 +48,9 @@ book: $(READY)  ## run what is not up to date, render the pages
 
 site: $(READY)  ## render the pages from the stored outputs
 	$(PY) -m tools.render
+
+pdf: site  ## print the pages into one PDF
+	$(PY) -m tools.pdf
 
 lint: $(READY)  ## ruff and mypy
 	$(PY) -m ruff check lpl_lib tools tests benchmarks book/_ext

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import http.server
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,24 +17,14 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+from pypdf import PdfReader
 
-from tools.bookfiles import ROOT, chapters, claims, read_notebook, title, toc_files
+from tools.bookfiles import ROOT, address, chapters, claims, read_notebook, title, toc_files
+from tools.browser import FLAGS, find_browser
+from tools.pdf import print_pages
 from tools.render import HTML, missing_pages, page_of
 
 WIDTHS = (1300, 390)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-MAC_BROWSER = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-extensions",
-    "--disable-sync",
-    "--no-first-run",
-)
 PAGES = [page_of(path) for path in toc_files()]
 
 
@@ -171,9 +160,7 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
     """A browser without a window."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None and MAC_BROWSER.is_file():
-        found = str(MAC_BROWSER)
+    found = find_browser()
     if found is None:
         pytest.skip("no Chromium or Chrome on this machine: the pages were not looked at")
     sync_api = pytest.importorskip("playwright.sync_api")
@@ -276,3 +263,34 @@ def test_pages_need_no_server(browser) -> None:
     page.close()
     assert seen["rendered"] >= seen["formulas"] > 0
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_the_pages_print_into_one_pdf(browser, tmp_path: Path) -> None:
+    book = tmp_path / "book.pdf"
+    files = [toc_files()[0], *(path for path in toc_files() if path.stem == "notation")]
+    sheets = print_pages(browser, files, book)
+    printed = PdfReader(book)
+    assert len(printed.pages) == sheets > len(files)
+    assert [mark.title for mark in printed.outline] == [
+        "Class-Level Logit Perturbation",
+        "Notation",
+    ]
+    text = "".join(page.extract_text() for page in printed.pages)
+    assert "rival distribution" in text
+    assert "\\operatorname" not in text  # formulas are set, not shown as source
+
+
+def test_a_page_that_is_not_there_says_so() -> None:
+    page = (HTML / "404.html").read_text(encoding="utf-8")
+    assert "Page not found" in page
+    # it is shown in any folder, so what it asks for stands at the site's own place
+    prefix = urlsplit(address().pages).path
+    asked = [link for link in parsed(HTML / "404.html").links if link.startswith("/")]
+    assert asked
+    assert all(link.startswith(prefix) for link in asked)
+
+
+def test_the_site_map_names_every_page() -> None:
+    text = (HTML / "sitemap.xml").read_text(encoding="utf-8")
+    for path in PAGES:
+        assert address().pages + path.relative_to(HTML).as_posix() in text
