@@ -7,10 +7,7 @@ is skipped where there is none.
 from __future__ import annotations
 
 import functools
-import http.server
 import re
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,12 +17,13 @@ import pytest
 from pypdf import PdfReader
 
 from tools.bookfiles import ROOT, address, chapters, claims, read_notebook, title, toc_files
-from tools.browser import FLAGS, find_browser
 from tools.pdf import print_pages
 from tools.render import HTML, missing_pages, page_of
 
 WIDTHS = (1300, 390)
 PAGES = [page_of(path) for path in toc_files()]
+
+pytestmark = pytest.mark.usefixtures("site")
 
 
 @dataclass
@@ -61,14 +59,6 @@ def parsed(path: Path) -> Page:
 
 def has_anchor(path: Path, fragment: str) -> bool:
     return path.suffix != ".html" or fragment in parsed(path).ids
-
-
-@pytest.fixture(scope="session", autouse=True)
-def site() -> Path:
-    """The folder of the built site."""
-    if not (HTML / "index.html").is_file():
-        pytest.fail("the site is not built: run make site (make test does it)")
-    return HTML
 
 
 # --- as files -------------------------------------------------------------------
@@ -138,36 +128,6 @@ def test_nothing_private_is_published() -> None:
 
 
 # --- in a browser ---------------------------------------------------------------
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A file server that does not write on the terminal."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """Address of the site on this machine."""
-    handler = functools.partial(Quiet, directory=str(HTML))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}/"
-        running.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    """A browser without a window."""
-    found = find_browser()
-    if found is None:
-        pytest.skip("no Chromium or Chrome on this machine: the pages were not looked at")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found, args=list(FLAGS))
-        yield running
-        running.close()
 
 
 LOOK = """async () => {
