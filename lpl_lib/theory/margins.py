@@ -138,12 +138,13 @@ def perturbed_logistic(
         slope = decay * theta - rows.T @ push
         curvature = ridge + rows.T @ (rows * (push * (1 - push))[:, None])
         way = -torch.linalg.solve(curvature, slope)
+        gain = -float(slope @ way)  # twice what a full step should gain
         here, share = objective(theta), 1.0
-        while objective(theta + share * way) > here + 1e-4 * share * (slope @ way):
+        while objective(theta + share * way) > here - 1e-4 * share * gain:
             share /= 2
             if share < 1e-9:  # rounding hides what is left to gain
                 return theta
         theta = theta + share * way
-        if float(way.norm()) < 1e-12 * (1 + float(theta.norm())):
+        if gain < 1e-16 * float(here):  # convergence is quadratic: this was the last
             break
     return theta
