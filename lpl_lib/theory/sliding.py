@@ -25,11 +25,12 @@ MASS = torch.exp(-(NODES**2) / 2) / torch.exp(-(NODES**2) / 2).sum()
 
 
 class SplitPath(NamedTuple):
-    """Gradient descent under a split, one entry a step, ``(T,)`` each, float64.
+    r"""Gradient descent under a split, one entry a step, ``(T,)`` each, float64.
 
     Attributes:
-        slope, bias: of the score, before the step.
-        lead: :math:`\\bar q_- - \\bar q_+`, by how much the frequent class is ahead.
+        slope: :math:`a`, before the step.
+        bias: :math:`b`, before the step.
+        lead: :math:`\bar q_- - \bar q_+`, by how much the frequent class is ahead.
         sign: what the split decided, in [-1, 1]; +1 raises the rare class.
     """
 
