@@ -1,0 +1,150 @@
+r"""Margins that perturbations ask for, and what is left of them as logits grow.
+
+The setting is binary: labels :math:`t_i = \pm 1`, a linear score
+:math:`z_i = w \cdot x_i + b` and the loss :math:`\log(1 + e^{G_i - t_i z_i})`, in which
+the *gap* :math:`G_i` is asked for on top of the margin :math:`t_i z_i`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lpl_lib.checks import check_count, check_number
+
+
+def support_bias(
+    norm: float, gaps: tuple[float, float], counts: tuple[float, float]
+) -> float:
+    r"""Return the best bias for one support point on either side, in closed form.
+
+    The points lie at distance 1 from the middle, :math:`n_+` samples in one and
+    :math:`n_-` in the other, so that :math:`\|w\| = R` gives them the margins
+    :math:`\gamma_\pm = R \pm b`. The bias minimises :math:`n_+ \log(1 + e^{G_+ -
+    \gamma_+}) + n_- \log(1 + e^{G_- - \gamma_-})`: with :math:`x = e^b`,
+
+    .. math:: n_- e^{R - G_+} x^2 - (n_+ - n_-)\, x - n_+ e^{R - G_-} = 0 ,
+              \qquad 2b = G_+ - G_- + \log\frac{n_+}{n_-} + O(e^{-R}) .
+
+    Args:
+        norm: :math:`R` >= 0, in nats per unit of length.
+        gaps: :math:`(G_+, G_-)`, in nats.
+        counts: :math:`(n_+, n_-)`, > 0.
+
+    Returns:
+        ``b`` in nats. The border lies at ``-b / R``; ``2 b`` is the difference of the
+        margins.
+
+    Raises:
+        ValueError: a negative norm, a count that is not positive.
+
+    >>> round(2 * support_bias(20, (2.0, -1.0), (1, 1)), 6)
+    3.0
+    """
+    check_number(norm, "norm")
+    plus, minus = (check_number(n, "counts", strict=True) for n in counts)
+    up, down = gaps
+    # Divide the equation by e^R, so that a large norm does not overflow.
+    slope = (plus - minus) * math.exp(-norm)
+    square, rest = minus * math.exp(-up), plus * math.exp(-down)
+    root = math.sqrt(slope * slope + 4 * square * rest)
+    if slope >= 0:
+        return math.log((slope + root) / (2 * square))
+    return math.log(2 * rest / (root - slope))
+
+
+def margin_shortfall(
+    norm: float, largest_gap: float, samples: int, num_classes: int = 2
+) -> float:
+    r"""Return how far from the best margin a perturbed classifier can be.
+
+    Let the data be separable, :math:`\gamma^*` the largest margin of any parameter of
+    norm 1 (scores that are linear in the parameters), and :math:`|G_i| \le \bar G`,
+    whatever the gaps depend on. A minimiser of the perturbed loss over parameters of
+    norm at most :math:`R` has, divided by :math:`R`, a margin of at least
+    :math:`\gamma^* - \eta_R`, provided that :math:`\eta_R < \gamma^*`, with
+
+    .. math:: \eta_R = \frac{2 \bar G + \log(2 n (C - 1))}{R} ,
+
+    and lies within :math:`2\sqrt{\eta_R / \gamma^*}` of the max-margin parameter.
+
+    Args:
+        norm: :math:`R` > 0, in nats per unit of margin.
+        largest_gap: :math:`\bar G` >= 0, in nats: :math:`2\epsilon` for LPL in the
+            maximum norm, :math:`\sqrt2\,\epsilon` in the Euclidean.
+        samples: :math:`n` >= 1.
+        num_classes: :math:`C` >= 2.
+
+    >>> margin_shortfall(norm=100, largest_gap=1.0, samples=50)
+    0.066...
+    """
+    check_number(norm, "norm", strict=True)
+    check_number(largest_gap, "largest_gap")
+    check_count(samples, "samples")
+    check_count(num_classes, "num_classes", minimum=2)
+    return (2 * largest_gap + math.log(2 * samples * (num_classes - 1))) / norm
+
+
+def perturbed_logistic(
+    features: Tensor, labels: Tensor, gaps: Tensor | float = 0.0, *, decay: float
+) -> Tensor:
+    r"""Return the minimiser of the perturbed logistic loss with weight decay.
+
+    .. math:: \min_\theta \sum_i \log\bigl(1 + e^{G_i - t_i\, \theta \cdot x_i}\bigr)
+              + \tfrac\lambda2 \|\theta\|_2^2
+
+    The problem is convex; damped Newton steps solve it to machine precision. Its
+    solution also minimises the first term over all :math:`\theta` of its norm or less.
+    A bias is a feature that is 1.
+
+    Args:
+        features: ``(n, d)``, float64.
+        labels: ``(n,)``, +1 or -1.
+        gaps: :math:`G_i`, in nats, a number or ``(n,)``.
+        decay: :math:`\lambda` > 0.
+
+    Returns:
+        ``(d,)``, float64.
+
+    Raises:
+        ValueError: features of another dtype or shape, labels that are not +1 or -1, a
+            decay that is not positive.
+
+    >>> x = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    >>> perturbed_logistic(x, torch.tensor([1, -1]), decay=1.0)
+    tensor([0.6748], dtype=torch.float64)
+    """
+    check_number(decay, "decay", strict=True)
+    if features.ndim != 2 or features.dtype != torch.float64:
+        raise ValueError(
+            f"features must be float64 of shape (n, d), got {features.dtype} of shape "
+            f"{tuple(features.shape)}"
+        )
+    if labels.shape != features.shape[:1] or not bool((labels.abs() == 1).all()):
+        raise ValueError(f"labels must be +1 or -1, one for each of {len(features)} rows")
+    rows = features * labels.to(features.dtype)[:, None]
+    gaps = torch.as_tensor(gaps, dtype=features.dtype).expand(len(rows))
+    ridge = decay * torch.eye(rows.shape[1], dtype=features.dtype)
+
+    def objective(theta: Tensor) -> Tensor:
+        losses = torch.logaddexp(gaps - rows @ theta, torch.zeros_like(gaps))
+        return losses.sum() + decay / 2 * theta.square().sum()
+
+    theta = torch.zeros(rows.shape[1], dtype=features.dtype)
+    for _ in range(500):
+        push = torch.sigmoid(gaps - rows @ theta)
+        slope = decay * theta - rows.T @ push
+        curvature = ridge + rows.T @ (rows * (push * (1 - push))[:, None])
+        way = -torch.linalg.solve(curvature, slope)
+        gain = -float(slope @ way)  # twice what a full step should gain
+        here, share = objective(theta), 1.0
+        while objective(theta + share * way) > here - 1e-4 * share * gain:
+            share /= 2
+            if share < 1e-9:  # rounding hides what is left to gain
+                return theta
+        theta = theta + share * way
+        if gain < 1e-16 * float(here):  # convergence is quadratic: this was the last
+            break
+    return theta
