@@ -30,9 +30,9 @@ class FocalLoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over the batch, for logits ``(B, C)`` and targets ``(B,)``."""
+        if self.gamma == 0:  # 0 ** 0 has no gradient to speak of
+            return F.cross_entropy(logits, targets)
         loss = F.cross_entropy(logits, targets, reduction="none")
-        if self.gamma == 0:
-            return loss.mean()  # 0 ** 0 has no gradient to speak of
         # 1 - p to full precision, and off zero, where a power below 1 has no slope
         missed = -torch.expm1(-loss)
         return (missed.clamp(min=1e-12) ** self.gamma * loss).mean()

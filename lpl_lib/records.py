@@ -53,7 +53,7 @@ def append(path: str | Path, record: Record) -> bool:
         + "\n"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.01):
         _mend_end(path)
         if record["key"] in {known.get("key") for known in read(path)}:
             return False
