@@ -12,6 +12,7 @@ function of seed and epoch alone, so that a training can go on from any epoch's 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,10 @@ Precision = Literal["no", "bf16", "fp16"]
 
 class DivergedError(RuntimeError):
     """The training loss is no longer a finite number."""
+
+
+class PausedError(RuntimeError):
+    """Time was up before the training was done; its checkpoint goes on from here."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ def train(
     groups: dict[str, list[int]] | None = None,
     checkpoint: Checkpoint | None = None,
     checkpoint_every: float = 20.0,
+    until: float | None = None,
     cpu: bool = False,
     progress: bool | None = None,
     title: str = "",
@@ -135,6 +141,7 @@ def train(
         checkpoint: where to keep the state after epochs; a training found there goes on,
             and ends with the same numbers as one that was not interrupted.
         checkpoint_every: seconds between two states that are kept; the last always is.
+        until: pause at the end of the first epoch past this ``time.monotonic()``.
         cpu: stay on the CPU although there is a GPU.
         progress: show a bar; ``None`` does so on a terminal.
         title: of the bar.
@@ -143,6 +150,7 @@ def train(
         ValueError: images that are not uint8, no image, a checkpoint of another
             configuration.
         DivergedError: the loss is not finite at an epoch's end.
+        PausedError: time is up; the state is kept, if there is a checkpoint.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -173,10 +181,16 @@ def train(
             while run.epoch < recipe.epochs:
                 run.one_epoch(bar.update)
                 bar.set_postfix_str(run.postfix(groups or {}))
+                done = run.epoch == recipe.epochs
+                late = until is not None and time.monotonic() > until
                 due = time.monotonic() - saved >= checkpoint_every
-                if checkpoint and main and (due or run.epoch == recipe.epochs):
+                if checkpoint and main and (done or late or due):
                     checkpoint.save(run.state())
                     saved = time.monotonic()
+                if late and not done:
+                    raise PausedError(
+                        f"{title or 'training'}: paused after epoch {run.epoch}"
+                    )
     net.eval()
     return run.trained
 
@@ -219,31 +233,41 @@ class _Run:
 
     def one_epoch(self, tick: Callable[[], Any]) -> None:
         """Train for one epoch, and note its loss and accuracy."""
-        recipe, device = self.recipe, self.accelerator.device
+        recipe = self.recipe
         order, draws = self._draw()
         self.method.at_epoch(self.epoch / recipe.epochs)
         self.model.train()
         self.criterion.train()
-        num_classes = self.net.head.out_features
-        # loss and images seen, and by class: images right, images seen
-        totals = torch.zeros(2, device=device)
-        right = torch.zeros(2, num_classes, device=device)
+        # nothing in the loop waits for the device
+        losses: list[Tensor] = []
+        hits: list[Tensor] = []
+        seen: list[Tensor] = []
         began = time.monotonic()
         for number, batch in enumerate(self.batches):
             self._set_rate(self.epoch * len(self.batches) + number)
             chosen = self._own(order[batch])
             if len(chosen) > 0:
-                self._step(chosen, draws, totals, right)
+                self._step(chosen, draws, losses, hits)
+                seen.append(chosen)
             tick()
-        totals, right = (self.accelerator.reduce(part, "sum") for part in (totals, right))
-        loss = float(totals[0] / totals[1])
+        self._note(losses, self.data.targets[torch.cat(seen)], torch.cat(hits))
         self.trained.seconds += time.monotonic() - began
-        self.trained.images += int(totals[1])
-        self.trained.loss.append(loss)
-        self.trained.class_accuracy.append((right[0] / right[1].clamp(min=1)).tolist())
         self.epoch += 1
-        if not torch.isfinite(totals[0]):
+        loss = self.trained.loss[-1]
+        if not math.isfinite(loss):
             raise DivergedError(f"the training loss is {loss} after epoch {self.epoch}")
+
+    def _note(self, losses: list[Tensor], targets: Tensor, hits: Tensor) -> None:
+        """Note the mean loss of the epoch's images and the share of each class's that
+        were right, over all processes."""
+        num_classes = self.net.head.out_features
+        right = torch.bincount(targets[hits], minlength=num_classes)
+        counts = torch.stack([right, torch.bincount(targets, minlength=num_classes)])
+        sums = [torch.stack(losses).sum(), *counts.float()]
+        total, right, seen = (self.accelerator.reduce(part, "sum") for part in sums)
+        self.trained.images += int(seen.sum())
+        self.trained.loss.append(float(total / seen.sum()))
+        self.trained.class_accuracy.append((right / seen.clamp(min=1)).tolist())
 
     def _draw(self) -> tuple[Tensor, Draws]:
         """All random numbers of this epoch: a function of the seed and the epoch."""
@@ -261,7 +285,10 @@ class _Run:
         size = len(batch) // world
         return batch[rank * size : (rank + 1) * size]
 
-    def _step(self, chosen: Tensor, draws: Draws, totals: Tensor, right: Tensor) -> None:
+    def _step(
+        self, chosen: Tensor, draws: Draws, losses: list[Tensor], hits: list[Tensor]
+    ) -> None:
+        """Train on a batch, and append its summed loss and which images are right."""
         parts = chosen.chunk(min(self.recipe.micro_batches, len(chosen)))
         for number, part in enumerate(parts, 1):
             last = number == len(parts)
@@ -273,11 +300,8 @@ class _Run:
                 logits, features = self.model(self.normalise(images))
                 loss = self.criterion(logits, targets, features, self.net.head.weight)
                 self.accelerator.backward(loss * (len(part) / len(chosen)))
-            with torch.no_grad():
-                totals += torch.stack([loss * len(part), loss.new_tensor(len(part))])
-                hits = (logits.argmax(1) == targets).float()
-                seen = torch.stack([hits, torch.ones_like(hits)])
-                right.index_add_(1, targets, seen)
+            losses.append(loss.detach() * len(part))
+            hits.append(logits.argmax(1) == targets)
         self.optimiser.step()
         self.optimiser.zero_grad()
 

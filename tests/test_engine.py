@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import time
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lpl_lib.checkpoint import Checkpoint
 from lpl_lib.engine import (
     DivergedError,
     Normaliser,
+    PausedError,
     Recipe,
     Trained,
     predict_bytes,
@@ -118,6 +120,17 @@ def test_states_are_kept_as_often_as_asked(tmp_path, monkeypatch):
     run(checkpoint=Checkpoint(tmp_path / "a", "k"), checkpoint_every=0)
     run(checkpoint=Checkpoint(tmp_path / "b", "k"), checkpoint_every=1e9)
     assert saved == [1, 2, 3, 4, 4]
+
+
+def test_a_training_pauses_when_time_is_up_and_goes_on(tmp_path):
+    whole, _, _ = run()
+    checkpoint = Checkpoint(tmp_path / "a.pt", "key")
+    for epoch in (1, 2, 3):
+        with pytest.raises(PausedError, match=f"la: paused after epoch {epoch}"):
+            run(checkpoint=checkpoint, until=time.monotonic(), title="la")
+    resumed, trained, _ = run(checkpoint=checkpoint, until=time.monotonic())
+    assert trained.start_epoch == 3
+    assert same(whole, resumed)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):

@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add("--shard", metavar="I/N", help="every N-th run, from the I-th; for N machines")
     add("--jobs", type=int, default=1, metavar="K", help="processes at once")
     add("--threads", type=int, metavar="T", help="CPU threads of each process")
-    add("--minutes", type=float, metavar="M", help="begin no run after M minutes")
+    add("--minutes", type=float, metavar="M", help="pause after M minutes")
     add("--checkpoint-every", type=float, default=20.0, metavar="SECONDS")
     add("--cpu", action="store_true", help="stay on the CPU although there is a GPU")
     add("--quiet", action="store_true", help="no progress bar")
@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     ledger = options.results / f"{experiment.name}.jsonl"
     if options.table or options.figure:
         return _show(experiment, ledger, options)
-    if options.jobs > 1:
+    if options.jobs > 1 and not options.missing:
         return _spread(options.jobs, arguments)
     return _work(experiment, ledger, options)
 

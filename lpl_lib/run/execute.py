@@ -40,10 +40,13 @@ def execute(
     checkpoints: Path,
     *,
     checkpoint_every: float = 20.0,
+    until: float | None = None,
     cpu: bool = False,
     progress: bool | None = None,
 ) -> tuple[Record, Checkpoint]:
     """Do a run, or finish one that was interrupted.
+
+    Arguments as for :func:`lpl_lib.engine.train`.
 
     Returns:
         its record, and its checkpoint, to be removed when the record is safe.
@@ -71,6 +74,7 @@ def execute(
             groups=groups,
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
+            until=until,
             cpu=cpu,
             progress=progress,
             title=str(run),

@@ -12,6 +12,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 
+from lpl_lib.engine import PausedError
 from lpl_lib.methods import TRAINS_AS
 from lpl_lib.records import append, read
 from lpl_lib.run.execute import execute
@@ -40,7 +41,7 @@ def run_all(
         runs: in this order.
         results: folder of the ledgers.
         checkpoints: folder for trainings that are not finished.
-        until: stop before a run once ``time.monotonic()`` is past it.
+        until: pause once ``time.monotonic()`` is past it.
         say: is told what becomes of each run.
         options: of :func:`lpl_lib.run.execute.execute`.
     """
@@ -55,7 +56,7 @@ def run_all(
         if not _agreed(_take(run, ledger, lock) if main else False):
             continue
         try:
-            record, checkpoint = execute(run, checkpoints, **options)
+            record, checkpoint = execute(run, checkpoints, until=until, **options)
             if main:
                 append(ledger, record)
                 if run.method not in SHARED:
@@ -63,6 +64,9 @@ def run_all(
                 share = f"{100 * class_mean(record):.1f} %"
                 say(f"[{number}/{len(runs)}] {run}: {share}, {record['wall_seconds']} s")
             done += 1
+        except PausedError as pause:
+            say(str(pause))
+            break
         finally:
             if main:
                 lock.release()
