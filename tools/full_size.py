@@ -118,6 +118,9 @@ def unpack(archive: Path) -> None:
     try:
         with tarfile.open(archive) as content:
             content.extractall(unfinished, filter="data")
+            # the checksum stands at the very end, beyond what tarfile asks for
+            while content.fileobj is not None and content.fileobj.read(1 << 20):
+                pass
     except BROKEN as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise ValueError(f"archive {archive} cannot be unpacked ({error})") from error
