@@ -68,7 +68,7 @@ def fit(
         weight_decay=weight_decay,
         nesterov=momentum > 0,
     )
-    batches = _batches(len(targets), batch_size)
+    batches = batches_of(len(targets), batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=lr, total_steps=epochs * len(batches), cycle_momentum=False
     )
@@ -100,7 +100,13 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 1024) -> Tensor:
     return torch.cat([model(part.to(device)).cpu() for part in images.split(batch_size)])
 
 
-def _batches(size: int, batch_size: int) -> list[slice]:
+def batches_of(size: int, batch_size: int) -> list[slice]:
+    """Return the batches of ``size`` images in order; a last one of a single image is
+    left out, unless it is the only one.
+
+    >>> batches_of(7, 3)
+    [slice(0, 3, None), slice(3, 6, None)]
+    """
     starts = range(0, size, batch_size)
     batches = [slice(start, min(start + batch_size, size)) for start in starts]
     if batch_size > 1 and len(batches) > 1 and batches[-1].stop - batches[-1].start == 1:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +20,7 @@ from lpl_lib import (
     long_tail_counts,
     long_tail_indices,
 )
+from lpl_lib.data import checksum, cifar, data_folder, hold_out, inaturalist, read_folder
 
 
 @pytest.mark.parametrize(
@@ -185,3 +189,237 @@ def test_a_folder_that_cannot_be_used(tmp_path):
     (tmp_path / "class-2").mkdir()
     with pytest.raises(FileNotFoundError, match="class-2"):
         image_folder(tmp_path)
+
+
+# --- folders, as bytes ---------------------------------------------------------------
+
+
+def test_a_folder_as_bytes_with_the_names_of_its_classes(tmp_path):
+    write_images(tmp_path, [(6, 4)] * 3)
+    data, names = read_folder(tmp_path)
+    assert data.images.dtype == torch.uint8
+    assert data.images[:, :, 0, 0].tolist() == [[0] * 3, [51] * 3, [102] * 3]
+    assert names == ["class-0", "class-1", "class-2"]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "LA", "RGBA", "CMYK"])
+def test_grey_palette_and_other_images_become_colour(tmp_path, mode):
+    write_images(tmp_path, [(6, 4)] * 2)
+    suffix = "tif" if mode == "CMYK" else "png"
+    white = Image.new("RGB", (6, 4), (255, 255, 255)).convert(mode)
+    white.save(tmp_path / "class-0" / f"zero.{suffix}")
+    data, _ = read_folder(tmp_path)
+    assert data.images.shape == (3, 3, 4, 6)
+    assert (data.images[1] == 255).all()
+
+
+def test_a_palette_with_transparency_raises_no_warning(tmp_path, recwarn):
+    write_images(tmp_path, [(6, 4)] * 2)
+    clear = Image.new("P", (6, 4), 0)
+    clear.save(tmp_path / "class-0" / "clear.png", transparency=b"\x00\x80")
+    read_folder(tmp_path)
+    assert not recwarn
+
+
+def test_mixed_sizes_are_brought_to_one_where_asked(tmp_path):
+    write_images(tmp_path, [(6, 4), (5, 9)])
+    with pytest.raises(ValueError, match=r"one size, got 2 sizes .*: pass size="):
+        read_folder(tmp_path)
+    assert read_folder(tmp_path, size=3)[0].images.shape == (2, 3, 3, 3)
+
+
+def spoil(folder):
+    """A truncated file, one that is no image, and one of 16 bits."""
+    noise = np.random.RandomState(0).randint(0, 255, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "class-0" / "cut.jpg")
+    whole = (folder / "class-0" / "cut.jpg").read_bytes()
+    (folder / "class-0" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "class-1" / "text.png").write_text("no image")
+    deep = Image.fromarray(np.full((4, 6), 40_000, np.uint16))
+    deep.save(folder / "class-1" / "deep.png")
+
+
+def test_files_that_cannot_be_decoded_are_listed_or_skipped(tmp_path):
+    write_images(tmp_path, [(6, 4)] * 2)
+    spoil(tmp_path)
+    with pytest.raises(ValueError, match="3 of 5 cannot be used") as caught:
+        read_folder(tmp_path)
+    for name, reason in [
+        ("cut.jpg", "truncated"),
+        ("text.png", "cannot identify"),
+        ("deep.png", "more than 8 bits"),
+    ]:
+        assert f"{name} (" in str(caught.value)
+        assert reason in str(caught.value)
+    assert "skip_corrupt=True" in str(caught.value)
+    data, _ = read_folder(tmp_path, skip_corrupt=True)
+    assert data.targets.tolist() == [0, 1]
+
+
+def test_a_class_of_which_nothing_is_left(tmp_path):
+    write_images(tmp_path, [(6, 4)] * 2)
+    (tmp_path / "class-1" / "one.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"class 'class-1' .* has none left"):
+        read_folder(tmp_path, skip_corrupt=True)
+
+
+def test_a_folder_of_a_single_class(tmp_path):
+    write_images(tmp_path, [(6, 4)])
+    with pytest.raises(ValueError, match="at least two classes, got one, 'class-0'"):
+        read_folder(tmp_path)
+
+
+# --- splits and checksums ------------------------------------------------------------
+
+
+@given(st.floats(0.05, 0.95), st.lists(st.integers(2, 30), min_size=1, max_size=6))
+def test_each_class_is_split_by_its_share(share, sizes):
+    targets = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    kept, held = hold_out(targets, share)
+    joined = torch.cat([kept, held]).sort().values
+    assert joined.tolist() == list(range(sum(sizes)))
+    for c, size in enumerate(sizes):
+        part = int((targets[held] == c).sum())
+        assert 1 <= part <= size - 1
+        assert abs(part - share * size) <= 1
+
+
+def test_the_seed_decides_what_is_held_out():
+    targets = shuffled_labels()
+    parts = [hold_out(targets, 0.2, seed)[1].tolist() for seed in (0, 0, 1)]
+    assert parts[0] == parts[1] != parts[2]
+
+
+@pytest.mark.parametrize("share", [0, 1, float("nan")])
+def test_a_share_that_leaves_a_part_empty(share):
+    with pytest.raises(ValueError, match="share must lie between 0 and 1, got"):
+        hold_out(shuffled_labels(), share)
+
+
+def test_a_class_of_one_image_cannot_be_split():
+    with pytest.raises(ValueError, match=r"at least two images .* but class 1 has one"):
+        hold_out(torch.tensor([0, 0, 1]), 0.5)
+
+
+def test_a_checksum_follows_pixels_labels_and_order():
+    data = LabelledImages(
+        torch.arange(16.0).reshape(4, 1, 2, 2), torch.tensor([0, 1, 1, 0])
+    )
+    other = LabelledImages(data.images.clone(), data.targets.clone())
+    assert checksum(other) == checksum(data)
+    other.images[3, 0, 1, 1] += 1
+    relabelled = LabelledImages(data.images, 1 - data.targets)
+    reordered = data.subset(torch.tensor([1, 0, 2, 3]))
+    sums = {checksum(part) for part in (data, other, relabelled, reordered)}
+    assert len(sums) == 4
+
+
+# --- sets by name --------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """The folder that LPL_DATA names."""
+    monkeypatch.setenv("LPL_DATA", str(tmp_path))
+    return tmp_path
+
+
+def write_cifar(shelf, monkeypatch):
+    """Batches in the layout of CIFAR-10, of ten images each."""
+    from torchvision.datasets import CIFAR10
+
+    folder = shelf / CIFAR10.base_folder
+    folder.mkdir()
+    for number, (name, _) in enumerate(CIFAR10.train_list + CIFAR10.test_list):
+        rows = np.full((10, 3072), number, np.uint8)
+        rows[:, 0] = 200  # the red of the first pixel
+        batch = {"data": rows, "labels": list(range(10))}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    names = {"label_names": [f"thing {c}" for c in range(10)]}
+    (folder / "batches.meta").write_bytes(pickle.dumps(names))
+    monkeypatch.setattr(CIFAR10, "_check_integrity", lambda self: True)
+    for where in ("train_list", "test_list"):
+        files = [(name, None) for name, _ in getattr(CIFAR10, where)]
+        monkeypatch.setattr(CIFAR10, where, files)
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": None})
+
+
+def test_cifar_is_read_as_bytes_from_the_folder_that_is_named(shelf, monkeypatch, capsys):
+    write_cifar(shelf, monkeypatch)
+    train, test, names = cifar("cifar10")
+    assert data_folder() == shelf
+    assert train.images.shape == (50, 3, 32, 32)
+    assert test.images.shape == (10, 3, 32, 32)
+    assert train.images.dtype == torch.uint8
+    assert train.images[0, :, 0, 0].tolist() == [200, 0, 0]
+    assert train.images[0, 0, 0, :2].tolist() == [200, 0]
+    assert test.images[0, 2, 5, 5] == 5
+    assert names[3] == "thing 3"
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("content", [None, b"", b"half an archive"])
+def test_a_missing_or_broken_archive_without_a_network(shelf, monkeypatch, content):
+    def no_network(*arguments, **options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    if content is not None:
+        (shelf / "cifar-10-python.tar.gz").write_bytes(content)
+    with pytest.raises(RuntimeError, match="no intact copy of CIFAR10") as caught:
+        cifar("cifar10")
+    text = str(caught.value)
+    for help_ in ("no route to host", "https://", "cifar-10-python.tar.gz", "LPL_DATA"):
+        assert help_ in text
+
+
+def test_an_archive_that_unpacks_to_damaged_batches(shelf, monkeypatch):
+    write_cifar(shelf, monkeypatch)
+    batch = shelf / "cifar-10-batches-py" / "data_batch_3"
+    batch.write_bytes(batch.read_bytes()[:1000])
+    with pytest.raises(RuntimeError, match="no intact copy of CIFAR10"):
+        cifar("cifar10")
+
+
+def test_an_unknown_cifar():
+    with pytest.raises(ValueError, match=r"one of \['cifar10', 'cifar100'\], got 'cifar'"):
+        cifar("cifar")
+
+
+def test_without_the_variable_data_lie_beside_you(monkeypatch, tmp_path):
+    monkeypatch.delenv("LPL_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert data_folder() == tmp_path / "data"
+
+
+def write_inaturalist(shelf):
+    """Two species with three images each, the last of which are the test set."""
+    held_out = []
+    for label, kingdom in enumerate(("Aves", "Plantae")):
+        folder = shelf / "2018" / kingdom / str(label)
+        folder.mkdir(parents=True)
+        for number in range(3):
+            name = f"{kingdom}-{number}.jpg"
+            Image.new("RGB", (9 + number, 7), (100 * label + 50,) * 3).save(folder / name)
+        held_out.append({"file_name": f"train_val2018/{kingdom}/{label}/{kingdom}-2.jpg"})
+    (shelf / "val2018.json").write_text(json.dumps({"images": held_out}))
+
+
+def test_inaturalist_is_read_at_one_size_and_split_by_its_list(shelf):
+    write_inaturalist(shelf)
+    train, test, names = inaturalist(size=5)
+    assert train.images.shape == (4, 3, 5, 5)
+    assert test.images.shape == (2, 3, 5, 5)
+    assert train.targets.tolist() == [0, 0, 1, 1]
+    assert test.targets.tolist() == [0, 1]
+    assert (train.images[train.targets == 1].float() - 150).abs().max() < 3  # of JPEG
+    assert [name.replace("\\", "/") for name in names] == ["Aves/0", "Plantae/1"]
+
+
+@pytest.mark.parametrize("missing", ["images", "list"])
+def test_inaturalist_that_is_not_there(shelf, missing):
+    if missing == "list":
+        write_inaturalist(shelf)
+        (shelf / "val2018.json").unlink()
+    with pytest.raises(RuntimeError, match=r"must hold iNaturalist 2018 .*download=True"):
+        inaturalist(size=5)

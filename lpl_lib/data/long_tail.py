@@ -1,110 +1,12 @@
-"""Labelled images: the embedded digits, and long-tailed subsets of any labelled set."""
+"""Long-tailed subsets of any labelled set, by the protocol of long-tail CIFAR."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lpl_lib.checks import check_count, check_number
-
-
-class LabelledImages(NamedTuple):
-    """Images and their labels.
-
-    Attributes:
-        images: ``(N, channels, height, width)``, float32.
-        targets: ``(N,)``, int64, in ``[0, C)``.
-    """
-
-    images: Tensor
-    targets: Tensor
-
-    def subset(self, indices: Tensor) -> LabelledImages:
-        """Return the images at ``indices``."""
-        return LabelledImages(self.images[indices], self.targets[indices])
-
-    def class_counts(self, num_classes: int) -> Tensor:
-        """Return the number of images of each class, ``(num_classes,)``, int64."""
-        return torch.bincount(self.targets, minlength=num_classes)
-
-
-def digits(
-    test_share: float = 1 / 3, seed: int = 0
-) -> tuple[LabelledImages, LabelledImages]:
-    """Return a training and a test set of real handwritten digits, without a download.
-
-    1,797 scans of 8 x 8 pixels in ten classes, from the UCI set "Optical recognition of
-    handwritten digits" as scikit-learn carries it. Pixels are scaled to [0, 1]. The
-    split keeps the classes' shares.
-
-    Args:
-        test_share: share of the images in the test set, between 0 and 1.
-        seed: of the split.
-
-    Raises:
-        ValueError: a share that leaves one of the sets empty.
-
-    >>> train, test = digits()
-    >>> train.images.shape, len(test.targets)
-    (torch.Size([1198, 1, 8, 8]), 599)
-    """
-    # here, not above: who uses the losses alone need not wait for these imports
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    if not 0 < test_share < 1:
-        raise ValueError(f"test_share must lie between 0 and 1, got {test_share}")
-    pixels, labels = load_digits(return_X_y=True)
-    images = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
-    targets = torch.tensor(labels, dtype=torch.int64)
-    train, test = train_test_split(
-        np.arange(len(labels)), test_size=test_share, random_state=seed, stratify=labels
-    )
-    everything = LabelledImages(images, targets)
-    return (
-        everything.subset(torch.as_tensor(train)),
-        everything.subset(torch.as_tensor(test)),
-    )
-
-
-def image_folder(folder: str | Path) -> LabelledImages:
-    """Return all images of a folder with one subfolder a class, decoded into memory.
-
-    Classes are numbered in the alphabetical order of their folders' names. Images are
-    read as colour, pixels scaled to [0, 1]; all must have the same size.
-
-    Args:
-        folder: ``folder/<class>/<image>``, the layout of torchvision's ``ImageFolder``.
-
-    Raises:
-        FileNotFoundError: no such folder, no class in it, or a class without images.
-        ValueError: images of several sizes.
-
-    >>> image_folder("no/such/place")
-    Traceback (most recent call last):
-    ...
-    FileNotFoundError: folder must have one subfolder a class, but there is no no/such/place
-    """
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms.functional import pil_to_tensor
-
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(
-            f"folder must have one subfolder a class, but there is no {folder}"
-        )
-    decoded = ImageFolder(str(folder), transform=pil_to_tensor)
-    images, targets = zip(*decoded, strict=True)
-    sizes = sorted({tuple(image.shape[1:]) for image in images})
-    if len(sizes) > 1:
-        raise ValueError(
-            f"images in folder {folder} must have one size, got {len(sizes)} sizes "
-            f"(height, width) from {sizes[0]} to {sizes[-1]}"
-        )
-    return LabelledImages(torch.stack(images).float() / 255, torch.tensor(targets))
 
 
 def long_tail_counts(max_count: int, num_classes: int, imbalance_ratio: float) -> list[int]:

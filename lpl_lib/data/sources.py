@@ -1,0 +1,120 @@
+"""Data sets by name: CIFAR and iNaturalist, from the folder that ``LPL_DATA`` names."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lpl_lib.data.folder import decode
+from lpl_lib.data.images import LabelledImages
+
+DATA_VARIABLE = "LPL_DATA"
+# what a missing network, a truncated archive or a damaged batch end in
+BROKEN = (OSError, RuntimeError, EOFError, tarfile.TarError, pickle.UnpicklingError)
+
+
+def data_folder() -> Path:
+    """Return the folder that holds data sets: ``$LPL_DATA``, else ``data`` beside you.
+
+    >>> data_folder().is_absolute()
+    True
+    """
+    return Path(os.environ.get(DATA_VARIABLE) or "data").expanduser().absolute()
+
+
+def cifar(
+    name: Literal["cifar10", "cifar100"],
+) -> tuple[LabelledImages, LabelledImages, list[str]]:
+    """Return CIFAR's training set (50,000) and test set (10,000) as bytes, and the names
+    of its classes.
+
+    Looked for in :func:`data_folder`, and downloaded there by torchvision if missing.
+
+    Args:
+        name: ``"cifar10"`` or ``"cifar100"`` (fine labels).
+
+    Raises:
+        ValueError: another name.
+        RuntimeError: no intact copy there and no download; it says what to do.
+    """
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    readers: dict[str, Any] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+    if name not in readers:
+        raise ValueError(f"name must be one of {sorted(readers)}, got {name!r}")
+    reader, place = readers[name], data_folder()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # torchvision's remarks
+            sets = [reader(place, train=train, download=True) for train in (True, False)]
+    except BROKEN as error:
+        raise RuntimeError(
+            f"{place} has no intact copy of {reader.__name__}, and its download failed "
+            f"({error}). Fetch {reader.url} by other means and put {reader.filename} "
+            f"into {place} (remove what is left of an older copy), or name the folder "
+            f"that holds it in the environment variable {DATA_VARIABLE}"
+        ) from error
+    train, test = (
+        LabelledImages(
+            torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(),
+            torch.tensor(part.targets),
+        )
+        for part in sets
+    )
+    return train, test, list(sets[0].classes)
+
+
+def inaturalist(size: int) -> tuple[LabelledImages, LabelledImages, list[str]]:
+    """Return iNaturalist 2018 as bytes, ``size`` x ``size``, by torchvision's reader.
+
+    437,513 training and 24,426 test images of 8,142 species. Images are decoded once
+    and stay in memory: ``3 size^2`` bytes each, 16 GB at ``size=112``.
+
+    Looked for in :func:`data_folder`: ``2018/<kingdom>/<id>/<image>.jpg``, which is
+    where torchvision's ``INaturalist(..., download=True)`` puts the archive, and
+    ``val2018.json``, which says what is test; it is never downloaded from here (120 GB).
+
+    Args:
+        size: height and width to bring each image to.
+
+    Returns:
+        training set, test set and the classes' folders.
+
+    Raises:
+        RuntimeError: images or ``val2018.json`` missing; it says what to do.
+        ValueError: images that cannot be decoded; see :func:`read_folder`.
+    """
+    from torchvision.datasets import INaturalist
+
+    place = data_folder()
+    listing = place / "val2018.json"
+    try:
+        found = INaturalist(place, version="2018")
+        held_out = {
+            Path(entry["file_name"]).name
+            for entry in json.loads(listing.read_text(encoding="utf-8"))["images"]
+        }
+    except (*BROKEN, json.JSONDecodeError, KeyError) as error:
+        raise RuntimeError(
+            f"{place} must hold iNaturalist 2018 ({error}): let torchvision fetch the "
+            f'images by INaturalist("{place}", version="2018", download=True), and put '
+            f"{listing.name} of the challenge of 2018 beside the folder 2018; or name "
+            f"the folder that holds both in the environment variable {DATA_VARIABLE}"
+        ) from error
+    folders, index = found.all_categories, found.index
+    parts = []
+    for wanted in (False, True):
+        rows = sorted(
+            (label, name) for label, name in index if (name in held_out) == wanted
+        )
+        files = [Path(found.root) / folders[label] / name for label, name in rows]
+        images, _ = decode(files, size)
+        parts.append(LabelledImages(images, torch.tensor([label for label, _ in rows])))
+    return parts[0], parts[1], list(folders)

@@ -1,0 +1,200 @@
+"""The ledger: nothing lost, nothing twice, whoever writes, dies, or fills the disk."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lpl_lib.records import (
+    TornLineWarning,
+    append,
+    interval,
+    markdown,
+    paired,
+    read,
+    table,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+def record(key: str, **more) -> dict:
+    return {"key": key, "text": "é ± " * 20, **more}
+
+
+def keys(path: Path) -> list[str]:
+    return [entry["key"] for entry in read(path)]
+
+
+def test_records_are_lines_in_the_order_of_writing(tmp_path):
+    ledger = tmp_path / "results" / "a.jsonl"
+    assert read(ledger) == []
+    assert append(ledger, record("1"))
+    assert append(ledger, record("2"))
+    assert not append(ledger, record("1", other=3))
+    lines = ledger.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [record("1"), record("2")]
+
+
+def write(ledger: Path, name: str) -> None:
+    """Forty records, a third of which other writers have as well."""
+    for number in range(40):
+        key = f"all-{number}" if number % 3 == 0 else f"{name}-{number}"
+        append(ledger, {"key": key, "filling": "x" * 5000})
+
+
+def test_writers_at_once_lose_nothing_and_write_nothing_twice(tmp_path):
+    ledger = tmp_path / "a.jsonl"
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=write, args=(ledger, name)) for name in "abcd"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    shared = {f"all-{n}" for n in range(0, 40, 3)}
+    own = {f"{name}-{n}" for name in "abcd" for n in range(40) if n % 3}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        written = keys(ledger)
+    assert len(written) == len(set(written))
+    assert set(written) == shared | own
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_line_cut_in_half_is_reported_and_kept_aside(tmp_path, share):
+    ledger = tmp_path / "a.jsonl"
+    append(ledger, record("1"))
+    line = json.dumps(record("2"), ensure_ascii=False).encode()
+    half = line[: int(share * len(line))]  # also in the middle of a letter
+    with open(ledger, "ab") as file:
+        file.write(half)
+    with pytest.warns(TornLineWarning, match=r"a\.jsonl, line 2 is cut in half"):
+        assert keys(ledger) == ["1"]
+    with pytest.warns(TornLineWarning, match=r"kept in .*\.a\.torn"):
+        assert append(ledger, record("3"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert keys(ledger) == ["1", "3"]
+    assert (tmp_path / ".a.torn").read_bytes() == half + b"\n"
+
+
+def test_a_line_that_lacks_only_its_end_is_kept(tmp_path):
+    ledger = tmp_path / "a.jsonl"
+    ledger.write_text(json.dumps(record("1")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not append(ledger, record("1"))
+        assert append(ledger, record("2"))
+        assert keys(ledger) == ["1", "2"]
+    assert not (tmp_path / ".a.torn").exists()
+
+
+@pytest.mark.parametrize("line", ["[1, 2]", '"text"', "nonsense", '{"key": '])
+def test_a_damaged_line_within_is_passed_over(tmp_path, line):
+    ledger = tmp_path / "a.jsonl"
+    ledger.write_text(f'{{"key": "1"}}\n{line}\n\n{{"key": "2"}}\n')
+    with pytest.warns(TornLineWarning, match="line 2"):
+        assert keys(ledger) == ["1", "2"]
+
+
+FULL_DISK = """
+import resource, signal, sys
+from lpl_lib.records import append
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+try:
+    append(sys.argv[1], {"key": "2", "filling": "x" * 5000})
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_records_nothing_by_halves(tmp_path):
+    """The kernel refuses to let the file grow, in the middle of a line."""
+    ledger = tmp_path / "a.jsonl"
+    append(ledger, record("1"))
+    before = ledger.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(ledger)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert "could not be written" in done.stdout
+    assert "nothing was recorded" in done.stdout
+    assert ledger.read_bytes() == before
+    assert append(ledger, record("2"))
+
+
+def test_numbers_that_json_does_not_know_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        append(tmp_path / "a.jsonl", {"key": "1", "loss": float("nan")})
+    assert read(tmp_path / "a.jsonl") == []
+
+
+def run(method: str, seed: int, hits: list[int], part: str = "test") -> dict:
+    return {
+        "experiment": "x",
+        "method": method,
+        "seed": seed,
+        "part": part,
+        "params": {"tau": 1.0} if method == "la" else {},
+        "hits": hits,
+        "tested": [10, 20, 10],
+        "groups": {"head": [0], "tail": [1, 2]},
+    }
+
+
+RUNS = [
+    run("ce", 0, [9, 10, 2]),
+    run("ce", 1, [8, 12, 1]),
+    run("ce", 2, [9, 8, 3]),
+    run("la", 0, [8, 14, 5]),
+    run("la", 1, [8, 16, 6]),
+    run("la", 2, [7, 14, 8]),
+    run("la", 9, [0, 0, 0], part="validation"),
+    run("focal", 7, [5, 10, 5]),
+]
+
+
+def test_accuracies_are_means_over_classes():
+    frame = table(RUNS)
+    assert frame.loc[0, ["all", "head", "tail"]].tolist() == pytest.approx(
+        [100 * (0.9 + 0.5 + 0.2) / 3, 90, 35]
+    )
+    assert len(frame) == 7
+    assert table(RUNS, part="validation")["all"].tolist() == [0]
+
+
+def test_differences_are_paired_by_seed():
+    frame = table(RUNS)
+    ce, la = (frame[frame["method"] == name]["all"].to_numpy() for name in ("ce", "la"))
+    expected = stats.ttest_rel(la, ce).confidence_interval()
+    difference = paired(frame, "la", "ce")
+    assert difference.mean == pytest.approx((la - ce).mean())
+    assert difference.mean + difference.half == pytest.approx(expected.high)
+    assert paired(frame, "focal", "ce") is None  # no seed in common
+    assert paired(frame, "isda", "ce") is None
+
+
+def test_one_run_has_a_mean_but_no_interval():
+    assert interval([3.0]).mean == 3
+    assert np.isnan(interval([3.0]).half)
+
+
+def test_the_table_has_a_line_a_method():
+    lines = markdown(table(RUNS)).splitlines()
+    assert lines[0].split(" | ")[3:] == ["all", "head", "tail", "all, less ce |"]
+    assert [line.split()[1] for line in lines[2:]] == ["ce", "la", "focal"]
+    assert "tau=1" in lines[3]
+    assert lines[2].endswith("|  |")

@@ -1,0 +1,131 @@
+"""The experiments at full size, on a GPU, in instalments.
+
+    python -m tools.full_size --minutes 9 --jobs 8
+
+goes through the searches and runs of the paper's protocol, several at once to fill the
+GPU, and pauses when time is up; the same command goes on where it stopped. What is
+recorded stands in ``results/``, what is not finished in ``runs/``. ``--tiny`` goes
+through all of it at a size for the CPU, to see that it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+EXPERIMENTS = ("cifar10-lt100", "cifar10-lt10", "cifar10")
+# what a damaged archive ends in, whatever it is packed with
+BROKEN = (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error)
+# one epoch, and two candidates of one method searched; what is not searched has defaults
+TINY = (
+    "recipe.epochs=1",
+    "recipe.precision=no",
+    "model.name=resnet-8",
+    "seeds=1",
+    "methods={ce={}, lpl-varied={}}",
+    "search.grid={lpl-varied={extra=[1.0, 2.0]}}",
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's arguments."""
+    command = argparse.ArgumentParser(prog="python -m tools.full_size", description=__doc__)
+    add = command.add_argument
+    add("--minutes", type=float, default=9.0, help="pause after so many")
+    add("--jobs", type=int, default=8, help="runs at once")
+    add("--experiments", nargs="+", default=list(EXPERIMENTS), metavar="E")
+    add("--methods", nargs="+", metavar="M", help="default: all of an experiment")
+    add("--unpack", type=Path, metavar="TAR", help="unpack data into LPL_DATA first")
+    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    add("--results", type=Path, default=Path("results"))
+    add("--checkpoints", type=Path, default=Path("runs"))
+    add("--copy-to", type=Path, metavar="DIR", help="copy results and checkpoints there")
+    add("--tiny", action="store_true", help="a size for the CPU")
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    options = parser().parse_args(arguments)
+    until = time.monotonic() + 60 * options.minutes
+    if options.unpack:
+        unpack(options.unpack)
+    status = 0
+    try:
+        for experiment in options.experiments:
+            for stage in (["--search"], []):
+                left = (until - time.monotonic()) / 60
+                if left <= 0 or status:
+                    break
+                status = subprocess.call(command(experiment, stage, left, options))
+                if _missing(experiment, stage, options):
+                    break  # what follows needs it
+    finally:
+        if options.copy_to:
+            for place in (options.results, options.checkpoints):
+                target = options.copy_to / place.name
+                shutil.copytree(place, target, dirs_exist_ok=True)
+    return status
+
+
+def command(
+    experiment: str, stage: list[str], minutes: float, options: argparse.Namespace
+) -> list[str]:
+    """Return the command of one stage of one experiment."""
+    words = [sys.executable, "-m", "lpl_lib.run", experiment, *stage]
+    words += ["--minutes", f"{minutes:.2f}", "--quiet"]
+    words += ["--results", str(options.results), "--checkpoints", str(options.checkpoints)]
+    if options.jobs > 1:
+        words += ["--jobs", str(options.jobs)]
+    if options.methods and not options.tiny:
+        words += ["--methods", *options.methods]
+    if options.tiny:
+        words += ["--cpu"]
+    settings = [*(TINY if options.tiny else ()), *options.set]
+    return words + (["--set", *settings] if settings else [])
+
+
+def _missing(experiment: str, stage: list[str], options: argparse.Namespace) -> bool:
+    """Whether runs of a stage are still to be done."""
+    words = [*command(experiment, stage, 0.0, options), "--missing"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    print(
+        f"{experiment} {' '.join(stage)}:", done.stdout.rpartition("\n")[0] or done.stderr
+    )
+    return done.returncode != 0 or not done.stdout.splitlines()[-1].startswith("0 of ")
+
+
+def unpack(archive: Path) -> None:
+    """Unpack an archive of images into a folder of its name in ``LPL_DATA``, once.
+
+    Raises:
+        ValueError: the archive is damaged; what was unpacked of it is removed.
+    """
+    from lpl_lib.data import data_folder
+
+    target = data_folder() / archive.name.split(".")[0]
+    if target.exists():
+        return
+    unfinished = target.with_name(f".{target.name}.part")
+    try:
+        with tarfile.open(archive) as content:
+            content.extractall(unfinished, filter="data")
+            # the checksum stands at the very end, beyond what tarfile asks for
+            while content.fileobj is not None and content.fileobj.read(1 << 20):
+                pass
+    except BROKEN as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise ValueError(f"archive {archive} cannot be unpacked ({error})") from error
+    unfinished.rename(target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
