@@ -33,6 +33,7 @@ from lpl_lib.multilabel.metrics import (
 )
 from lpl_lib.multilabel.net import CanvasNet
 from lpl_lib.multilabel.record import Record, append_record, read_records
+from lpl_lib.multilabel.sampling import ClassAwareSampler
 from lpl_lib.training import fit, predict
 
 RESULTS = Path("results/canvases.jsonl")
@@ -47,6 +48,9 @@ def train_canvases(
 ) -> CanvasNet:
     """Return a net that was trained on canvases by a method of ``METHODS``.
 
+    A method that is made for class-aware sampling gets it, and as many images as the
+    others: all methods take the same number of steps.
+
     Args:
         method: its name.
         settings: what the method leaves to choose.
@@ -56,9 +60,15 @@ def train_canvases(
     """
     counts = data.targets.sum(0)
     criterion = METHODS[method].make(counts, len(data.targets), settings)
+    options = TRAINING | training
+    if METHODS[method].class_aware:  # the images of all epochs, drawn beforehand
+        length = options.pop("epochs") * len(data.targets)
+        sampler = ClassAwareSampler(data.targets, length=length, seed=seed)
+        data = data.subset(torch.tensor(list(sampler)))
+        options["epochs"] = 1
     torch.manual_seed(seed)
     net = CanvasNet(num_labels=len(counts))
-    fit(net, criterion, data, seed=seed, progress=False, **(TRAINING | training))
+    fit(net, criterion, data, seed=seed, progress=False, **options)
     return net
 
 
@@ -107,7 +117,12 @@ def run_once(experiment: str, method: str, settings: Settings, seed: int) -> Rec
             "train": len(sets.train.targets),
             "evaluated": len(targets),
         },
-        "training": TRAINING | {"net": "CanvasNet", "threads": torch.get_num_threads()},
+        "training": TRAINING
+        | {
+            "class_aware": METHODS[method].class_aware,
+            "net": "CanvasNet",
+            "threads": torch.get_num_threads(),
+        },
         **scores(logits, targets, counts, thresholds),
         "seconds": round(seconds, 1),
     }

@@ -126,8 +126,8 @@ def digit_canvases(
     targets = torch.from_numpy(rank < counts.numpy())
     images = _paint(scans, targets, draw)
     grain = draw.standard_normal(images.shape, dtype=np.float32)
-    images = torch.from_numpy(images + np.float32(noise) * grain)
-    return LabelledImages(images, targets.float())
+    noisy = torch.from_numpy(images + np.float32(noise) * grain)
+    return LabelledImages(noisy, targets.float())
 
 
 def _paint(scans: LabelledImages, targets: Tensor, draw: np.random.Generator) -> np.ndarray:

@@ -22,10 +22,13 @@ class Method(NamedTuple):
     Attributes:
         make: maps label counts, the number of training images and settings to a loss.
         grid: the settings to try, the published ones first.
+        class_aware: whether it is made for class-aware sampling
+            (:class:`~lpl_lib.multilabel.ClassAwareSampler`), as the re-balancing is.
     """
 
     make: Callable[[ClassCounts, int, Settings], MultiLabelLoss]
     grid: list[Settings]
+    class_aware: bool = False
 
 
 def _bce(counts: ClassCounts, size: int, chosen: Settings) -> MultiLabelLoss:
@@ -93,6 +96,7 @@ def _with_lpl(
 
 SCALES: list[Settings] = [{"kappa": 0.05, "scale": scale} for scale in (5.0, 2.0)]
 MUS: list[Settings] = [{"mu": mu} for mu in (0.3, 0.2, 0.5)]
+DB_GRID: list[Settings] = [scale | mu for scale in SCALES for mu in MUS[:2]]
 BOUNDS: list[Settings] = [
     {"majority": 1.0, "minority": 0.0},
     {"majority": 0.5, "minority": 0.0},
@@ -104,10 +108,11 @@ BOUNDS: list[Settings] = [
 METHODS: dict[str, Method] = {
     "BCE": Method(_bce, [{}]),
     "focal": Method(_focal, [{"gamma": gamma} for gamma in (2.0, 1.0)]),
-    "R-BCE": Method(_rebalanced, MUS),
+    "RS-BCE": Method(_bce, [{}], class_aware=True),
+    "R-BCE": Method(_rebalanced, MUS, class_aware=True),
     "NTR": Method(_ntr, SCALES),
-    "DB": Method(_db, [scale | mu for scale in SCALES for mu in MUS[:2]]),
-    "DB-Focal": Method(_db_focal, [scale | mu for scale in SCALES for mu in MUS[:2]]),
+    "DB": Method(_db, DB_GRID, class_aware=True),
+    "DB-Focal": Method(_db_focal, DB_GRID, class_aware=True),
     "ASL": Method(
         _asl,
         [
@@ -117,9 +122,9 @@ METHODS: dict[str, Method] = {
     ),
     "LPL": Method(_only_lpl, BOUNDS),
     "NTR+LPL": Method(_with_lpl(_ntr), BOUNDS),
-    "DB-Focal+LPL": Method(_with_lpl(_db_focal), BOUNDS),
+    "DB-Focal+LPL": Method(_with_lpl(_db_focal), BOUNDS, class_aware=True),
 }
-"""BCE, focal, R-BCE, NTR, DB, DB-Focal, ASL, LPL, NTR+LPL and DB-Focal+LPL.
+"""BCE, focal, RS-BCE (BCE with class-aware sampling), R-BCE, NTR, DB, DB-Focal, ASL, LPL, NTR+LPL and DB-Focal+LPL.
 
 The grids of the sums hold LPL's bounds only; the rest is what was chosen for the method
 itself. Sources: the classes that the losses are made of.
