@@ -284,11 +284,14 @@ def test_data_folder_is_named_by_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("LPL_DATA", str(tmp_path))
     assert data_folder() == tmp_path
     monkeypatch.setenv("LPL_DATA", str(tmp_path / "missing"))
-    with pytest.raises(FileNotFoundError, match="LPL_DATA must name a folder"):
+    with pytest.raises(FileNotFoundError, match="LPL_DATA must name the folder"):
         data_folder()
     monkeypatch.delenv("LPL_DATA")
-    with pytest.raises(ValueError, match="LPL_DATA must name the folder"):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no data$"):
         data_folder()
+    (tmp_path / "data").mkdir()
+    assert data_folder() == Path("data")
 
 
 # ----- class-aware sampling

@@ -143,7 +143,7 @@ def test_runner_tunes_compares_and_resumes(quick, tmp_path, capsys):
     runs.main(["tune", *options, "100"])
     runs.main(["run", *options, "0", "1"])
     records = read_records(path)
-    grid = len(METHODS["NTR"].grid) + len(METHODS["LPL"].grid)
+    grid = 2 * (len(METHODS["NTR"].grid) + len(METHODS["LPL"].grid))  # two rates
     assert len(records) == grid + 4
     again = len(capsys.readouterr().out.splitlines())
     assert again == len(records)
@@ -164,7 +164,7 @@ def test_runner_tunes_compares_and_resumes(quick, tmp_path, capsys):
         assert {"commit", "versions", "device", "seconds", "per_label_ap"} <= set(record)
         assert record["data"]["counts"] == counts
     chosen = runs.chosen_settings(records, "NTR+LPL")
-    assert {"kappa", "scale", "majority", "minority"} == set(chosen)
+    assert {"kappa", "scale", "majority", "minority", "lr"} == set(chosen)
     assert all(r["settings"] == chosen for r in records[-2:] if r["method"] == "NTR+LPL")
 
 

@@ -37,7 +37,8 @@ from lpl_lib.multilabel.sampling import ClassAwareSampler
 from lpl_lib.training import fit, predict
 
 RESULTS = Path("results/canvases.jsonl")
-TRAINING: dict[str, Any] = {"epochs": 20, "batch_size": 64, "lr": 0.1}
+TRAINING: dict[str, Any] = {"epochs": 20, "batch_size": 64, "lr": 0.3}
+RATES = (0.3, 1.0)  # of learning, chosen for each method: losses differ in size
 TUNING_SEEDS, SEEDS = range(100, 102), range(10)
 TUNING, COMPARISON = "canvases-validation", "canvases"
 BASES = {"NTR+LPL": "NTR", "DB-Focal+LPL": "DB-Focal"}
@@ -53,14 +54,15 @@ def train_canvases(
 
     Args:
         method: its name.
-        settings: what the method leaves to choose.
+        settings: what the method leaves to choose, and perhaps the learning rate
+            ``"lr"``.
         data: training canvases.
         seed: of the initial weights and of the batches' order.
         training: arguments of :func:`lpl_lib.fit`; default ``TRAINING``.
     """
     counts = data.targets.sum(0)
     criterion = METHODS[method].make(counts, len(data.targets), settings)
-    options = TRAINING | training
+    options = TRAINING | {k: v for k, v in settings.items() if k == "lr"} | training
     if METHODS[method].class_aware:  # the images of all epochs, drawn beforehand
         length = options.pop("epochs") * len(data.targets)
         sampler = ClassAwareSampler(data.targets, length=length, seed=seed)
@@ -117,8 +119,9 @@ def run_once(experiment: str, method: str, settings: Settings, seed: int) -> Rec
             "train": len(sets.train.targets),
             "evaluated": len(targets),
         },
-        "training": TRAINING
-        | {
+        "training": {
+            "epochs": TRAINING["epochs"],
+            "batch_size": TRAINING["batch_size"],
             "class_aware": METHODS[method].class_aware,
             "net": "CanvasNet",
             "threads": torch.get_num_threads(),
@@ -146,7 +149,8 @@ def chosen_settings(records: list[Record], method: str) -> Settings:
 
 def _grid(records: list[Record], method: str) -> list[Settings]:
     base: Settings = chosen_settings(records, BASES[method]) if method in BASES else {}
-    return [base | settings for settings in METHODS[method].grid]
+    grid = METHODS[method].grid
+    return [base | settings | {"lr": rate} for settings in grid for rate in RATES]
 
 
 def _is_done(records: list[Record], wanted: Record) -> bool:

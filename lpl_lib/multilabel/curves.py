@@ -105,7 +105,7 @@ class Asymmetric(LabelLoss):
     The powers are differentiated too, as the formula says. (The authors' code has a
     switch that holds them constant, and sums over the batch.)
 
-    Source: Ridnik et al. 2021, "Asymmetric loss for multi-label classification", Eq. 4-6.
+    Source: Ridnik et al. 2021, "Asymmetric loss for multi-label classification".
 
     Raises:
         ValueError: a negative power; a margin outside [0, 1).
@@ -151,7 +151,7 @@ class NegativeScale(LabelLoss):
         loss: the two curves ``f``; BCE for NTR, focal for DB-Focal.
         scale: :math:`\lambda` > 0; the authors take 5 on VOC-MLT and 2 on COCO-MLT.
 
-    Source: Wu et al. 2020, Eq. 8.
+    Source: Wu et al. 2020, negative-tolerant regularisation.
 
     >>> ntr = NegativeScale(scale=5.0)
     >>> u = torch.tensor([[-2.0]])

@@ -9,21 +9,14 @@ DATA_VARIABLE = "LPL_DATA"
 
 
 def data_folder() -> Path:
-    """Return the folder that the environment variable ``LPL_DATA`` names.
+    """Return the folder that holds data sets: ``$LPL_DATA``, else ``data`` beside you.
 
     Raises:
-        ValueError: the variable is not set.
-        FileNotFoundError: it names no folder.
+        FileNotFoundError: there is no such folder.
     """
-    value = os.environ.get(DATA_VARIABLE)
-    if not value:
-        raise ValueError(
-            f"the environment variable {DATA_VARIABLE} must name the folder that holds "
-            "the data sets; it is not set"
-        )
-    folder = Path(value).expanduser()
+    folder = Path(os.environ.get(DATA_VARIABLE) or "data").expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{DATA_VARIABLE} must name a folder, but there is no {folder}"
+            f"{DATA_VARIABLE} must name the folder of the data sets, but there is no {folder}"
         )
     return folder

@@ -124,7 +124,7 @@ METHODS: dict[str, Method] = {
     "NTR+LPL": Method(_with_lpl(_ntr), BOUNDS),
     "DB-Focal+LPL": Method(_with_lpl(_db_focal), BOUNDS, class_aware=True),
 }
-"""BCE, focal, RS-BCE (BCE with class-aware sampling), R-BCE, NTR, DB, DB-Focal, ASL, LPL, NTR+LPL and DB-Focal+LPL.
+"""From BCE to DB-Focal+LPL; RS-BCE is BCE with class-aware sampling.
 
 The grids of the sums hold LPL's bounds only; the rest is what was chosen for the method
 itself. Sources: the classes that the losses are made of.

@@ -96,7 +96,7 @@ class SigmoidAdjustment(LabelPerturbation):
         tau: strength, >= 0.
 
     Source: Wu et al. 2020, "Distribution-balanced loss for multi-label classification in
-    long-tailed datasets", Eq. 7-9, in the notation of Menon et al. 2021.
+    long-tailed datasets", written as Menon et al. 2021 write logit adjustment.
 
     Raises:
         ValueError: a label without positives or without negatives; a negative ``tau``.

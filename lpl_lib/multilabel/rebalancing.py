@@ -27,7 +27,7 @@ class Rebalancing(nn.Module):
         mu: where the weight is half-way; 0.3 on VOC-MLT, 0.2 on COCO-MLT. It should be
             near the mean of :math:`P_k`.
 
-    Source: Wu et al. 2020, Eq. 3-6.
+    Source: Wu et al. 2020, re-balanced weighting.
 
     Raises:
         ValueError: a count that is not positive; a negative ``alpha``, ``beta``, ``mu``.
