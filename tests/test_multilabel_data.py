@@ -288,7 +288,7 @@ def test_data_folder_is_named_by_the_environment(tmp_path, monkeypatch):
         data_folder()
     monkeypatch.delenv("LPL_DATA")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="there is no data$"):
+    with pytest.raises(FileNotFoundError, match=r"there is no data$"):
         data_folder()
     (tmp_path / "data").mkdir()
     assert data_folder() == Path("data")

@@ -16,6 +16,7 @@ from lpl_lib.multilabel import (
     average_precision,
     f1_scores,
     group_average_precision,
+    record,
     tuned_thresholds,
 )
 from lpl_lib.multilabel import canvas_runs as runs
@@ -151,7 +152,7 @@ def test_runner_tunes_compares_and_resumes(quick, tmp_path, capsys):
     assert capsys.readouterr().out == ""
     assert read_records(path) == records
     counts = runs.sets_of(0).train.targets.sum(0).int().tolist()
-    for record in records:
+    for found in records:
         assert {
             "experiment",
             "method",
@@ -160,9 +161,9 @@ def test_runner_tunes_compares_and_resumes(quick, tmp_path, capsys):
             "data",
             "metrics",
             "date",
-        } <= set(record)
-        assert {"commit", "versions", "device", "seconds", "per_label_ap"} <= set(record)
-        assert record["data"]["counts"] == counts
+        } <= set(found)
+        assert {"commit", "versions", "device", "seconds", "per_label_ap"} <= set(found)
+        assert found["data"]["counts"] == counts
     chosen = runs.chosen_settings(records, "NTR+LPL")
     assert {"kappa", "scale", "majority", "minority", "lr"} == set(chosen)
     assert all(r["settings"] == chosen for r in records[-2:] if r["method"] == "NTR+LPL")
@@ -198,6 +199,19 @@ def test_settings_are_chosen_by_the_mean_on_validation_images(tmp_path):
 
 def test_records_of_a_missing_file_are_none(tmp_path):
     assert read_records(tmp_path / "none.jsonl") == []
+
+
+def test_records_are_found_above_or_fetched(tmp_path, monkeypatch):
+    append_record(tmp_path / "results" / "here.jsonl", {"x": 1})
+    inner = tmp_path / "book" / "part"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    assert record.recorded_runs("here")[0]["x"] == 1
+    append_record(tmp_path / "elsewhere" / "there.jsonl", {"x": 2})
+    monkeypatch.setattr(record, "PUBLISHED", (tmp_path / "elsewhere").as_uri())
+    assert record.recorded_runs("there")[0]["x"] == 2
+    with pytest.raises(OSError, match="missing"):
+        record.recorded_runs("missing")
 
 
 def test_records_are_json(tmp_path):

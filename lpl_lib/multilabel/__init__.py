@@ -22,6 +22,7 @@ from lpl_lib.multilabel.metrics import (
     group_average_precision,
     tuned_thresholds,
 )
+from lpl_lib.multilabel.net import CanvasNet
 from lpl_lib.multilabel.perturbations import (
     LabelPerturbation,
     LabelSum,
@@ -44,6 +45,7 @@ __all__ = [
     "LONG_TAIL",
     "METHODS",
     "Asymmetric",
+    "CanvasNet",
     "CanvasSets",
     "ClassAwareSampler",
     "Focal",

@@ -17,6 +17,7 @@ def data_folder() -> Path:
     folder = Path(os.environ.get(DATA_VARIABLE) or "data").expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{DATA_VARIABLE} must name the folder of the data sets, but there is no {folder}"
+            f"{DATA_VARIABLE} must name the folder of the data sets, but there is no "
+            f"{folder}"
         )
     return folder

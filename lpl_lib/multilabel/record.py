@@ -6,12 +6,14 @@ import datetime
 import json
 import platform
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import torch
 
 Record = dict[str, Any]
+PUBLISHED = "https://raw.githubusercontent.com/logit-perturbation/book/main/results"
 
 
 def append_record(path: Path, record: Record) -> None:
@@ -26,6 +28,23 @@ def read_records(path: Path) -> list[Record]:
     if not path.is_file():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def recorded_runs(name: str) -> list[Record]:
+    """Return the runs of ``results/<name>.jsonl``, wherever the reader is.
+
+    The file is looked for in ``results`` beside the working folder and above it; without
+    a copy of the repository (on Colab) it is read from its public address.
+
+    Raises:
+        OSError: there is neither such a file nor a connection.
+    """
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        path = folder / "results" / f"{name}.jsonl"
+        if path.is_file():
+            return read_records(path)
+    with urllib.request.urlopen(f"{PUBLISHED}/{name}.jsonl", timeout=60) as answer:
+        return [json.loads(line) for line in answer.read().decode().splitlines()]
 
 
 def provenance() -> Record:
