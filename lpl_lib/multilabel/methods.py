@@ -49,6 +49,10 @@ def _rebalanced(counts: ClassCounts, size: int, chosen: Settings) -> MultiLabelL
     return MultiLabelLoss(weights=Rebalancing(counts, mu=chosen["mu"]))
 
 
+def _adjusted(counts: ClassCounts, size: int, chosen: Settings) -> MultiLabelLoss:
+    return MultiLabelLoss(SigmoidAdjustment(counts, size, chosen["tau"]))
+
+
 def _bias(counts: ClassCounts, size: int, chosen: Settings) -> SigmoidAdjustment:
     return SigmoidAdjustment(counts, size, tau=chosen["kappa"] / chosen["scale"])
 
@@ -110,6 +114,7 @@ METHODS: dict[str, Method] = {
     "focal": Method(_focal, [{"gamma": gamma} for gamma in (2.0, 1.0)]),
     "RS-BCE": Method(_bce, [{}], class_aware=True),
     "R-BCE": Method(_rebalanced, MUS, class_aware=True),
+    "LA": Method(_adjusted, [{"tau": tau} for tau in (1.0, 0.5)]),
     "NTR": Method(_ntr, SCALES),
     "DB": Method(_db, DB_GRID, class_aware=True),
     "DB-Focal": Method(_db_focal, DB_GRID, class_aware=True),
@@ -124,7 +129,8 @@ METHODS: dict[str, Method] = {
     "NTR+LPL": Method(_with_lpl(_ntr), BOUNDS),
     "DB-Focal+LPL": Method(_with_lpl(_db_focal), BOUNDS, class_aware=True),
 }
-"""From BCE to DB-Focal+LPL; RS-BCE is BCE with class-aware sampling.
+"""From BCE to DB-Focal+LPL; RS-BCE is BCE with class-aware sampling,
+LA is BCE with :class:`~lpl_lib.multilabel.SigmoidAdjustment`.
 
 The grids of the sums hold LPL's bounds only; the rest is what was chosen for the method
 itself. Sources: the classes that the losses are made of.
