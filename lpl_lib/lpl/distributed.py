@@ -15,13 +15,13 @@ def whole_batch(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, slice]
 
     Args:
         logits: ``(B, C)``; no gradient flows through the gathered copy.
-        targets: ``(B,)``.
+        targets: ``(B,)``, or ``(B, K)`` for many labels.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return logits, targets, slice(None)
     world, rank, size = dist.get_world_size(), dist.get_rank(), len(targets)
     all_logits = logits.new_empty(world * size, logits.shape[1])
-    all_targets = targets.new_empty(world * size)
+    all_targets = targets.new_empty(world * size, *targets.shape[1:])
     dist.all_gather_into_tensor(all_logits, logits.detach().contiguous())
     dist.all_gather_into_tensor(all_targets, targets.contiguous())
     return all_logits, all_targets, slice(rank * size, (rank + 1) * size)

@@ -1,0 +1,128 @@
+"""Average precision and F1 for many labels, by torchmetrics, label by label.
+
+A label that no test image has has no average precision and no recall. It gets NaN, and
+means over labels leave it out and say how many they left out.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lpl_lib.multilabel.checks import check_label_batch
+
+
+def average_precision(logits: Tensor, targets: Tensor) -> Tensor:
+    r"""Return the average precision of each label, ``(K,)``; NaN without a positive.
+
+    .. math:: \text{AP}_k = \sum_j (R_j - R_{j-1})\, P_j
+
+    over the distinct scores from high to low, with precision :math:`P_j` and recall
+    :math:`R_j` of the images at least as high: the definition of scikit-learn. Only the
+    order of a label's scores counts.
+
+    Args:
+        logits: ``(N, K)``, floating; higher means likelier.
+        targets: ``(N, K)`` of 0 and 1.
+
+    >>> logits = torch.tensor([[2.0, 1.0], [1.0, 0.0], [0.0, 2.0]])
+    >>> average_precision(logits, torch.tensor([[1, 0], [0, 0], [1, 0]]))
+    tensor([0.8333,    nan])
+    """
+    # here, not above: the import takes longer than that of all the rest
+    from torchmetrics.functional.classification import binary_average_precision
+
+    check_label_batch(logits, targets)
+    result = torch.full((logits.shape[1],), torch.nan)
+    for k in range(logits.shape[1]):
+        truth = targets[:, k].long()
+        if truth.any():
+            # torchmetrics squeezes logits through a sigmoid, which makes ties of large
+            # ones; ranks in [0, 1] keep the order, and ties as they are
+            _, order = logits[:, k].unique(return_inverse=True)
+            result[k] = binary_average_precision(order.double() / len(order), truth)
+    return result
+
+
+def group_average_precision(
+    logits: Tensor, targets: Tensor, groups: dict[str, Tensor]
+) -> dict[str, float]:
+    """Return mAP over all labels (``"total"``) and over each group of labels.
+
+    Args:
+        logits, targets: as for :func:`average_precision`.
+        groups: label indices, as :func:`lpl_lib.frequency_groups` gives them. For
+            VOC-MLT and COCO-MLT, whose head begins *at* 100 images, call it with
+            ``head_above=99``.
+
+    Returns:
+        Means in [0, 1], each over the labels that have a positive (NaN if none has), and
+        under ``"absent"`` the number of labels that have none.
+
+    >>> logits = torch.tensor([[2.0, 1.0], [1.0, 0.0], [0.0, 2.0]])
+    >>> groups = {"head": torch.tensor([0]), "tail": torch.tensor([1])}
+    >>> group_average_precision(logits, torch.tensor([[1, 0], [0, 0], [0, 0]]), groups)
+    {'total': 1.0, 'head': 1.0, 'tail': nan, 'absent': 1}
+    """
+    precision = average_precision(logits, targets)
+    means = {name: float(precision[members].nanmean()) for name, members in groups.items()}
+    absent = int(precision.isnan().sum())
+    return {"total": float(precision.nanmean()), **means, "absent": absent}
+
+
+def f1_scores(
+    logits: Tensor, targets: Tensor, thresholds: Tensor | float = 0.0
+) -> dict[str, float]:
+    """Return micro and macro F1 of the labels whose logits are above a threshold.
+
+    Args:
+        logits, targets: as for :func:`average_precision`.
+        thresholds: on the logits, one number or ``(K,)``; 0 is probability one half.
+
+    Returns:
+        ``"micro"``, over all images and labels together, and ``"macro"``, the mean over
+        the labels that have a positive, in [0, 1].
+
+    >>> logits = torch.tensor([[2.0, 1.0], [1.0, -1.0], [-1.0, 2.0]])
+    >>> f1_scores(logits, torch.tensor([[1, 0], [0, 0], [0, 1]]))
+    {'micro': 0.6666..., 'macro': 0.6666...}
+    """
+    from torchmetrics.functional.classification import binary_f1_score
+
+    check_label_batch(logits, targets)
+    predicted, truth = (logits > thresholds).long(), targets.long()
+    of_label = [
+        binary_f1_score(predicted[:, k], truth[:, k])
+        for k in range(logits.shape[1])
+        if truth[:, k].any()
+    ]
+    macro = torch.stack(of_label).mean() if of_label else torch.tensor(torch.nan)
+    micro = binary_f1_score(predicted.flatten(), truth.flatten())
+    return {"micro": float(micro), "macro": float(macro)}
+
+
+def tuned_thresholds(logits: Tensor, targets: Tensor) -> Tensor:
+    r"""Return for each label the threshold on its logit with the highest F1, ``(K,)``.
+
+    Use validation images: tuned on test images, the score would flatter itself. Of equal
+    thresholds the highest is taken; it lies half-way between two scores. A label without
+    a positive keeps 0, probability one half.
+
+    Args:
+        logits, targets: as for :func:`average_precision`, of a validation set.
+
+    >>> tuned_thresholds(torch.tensor([[3.0], [1.0], [0.0]]), torch.tensor([[1], [1], [0]]))
+    tensor([0.5000])
+    """
+    check_label_batch(logits, targets)
+    scores, order = logits.sort(dim=0, descending=True, stable=True)
+    hits = targets.to(torch.float64).gather(0, order).cumsum(0)
+    positives = hits[-1]
+    found = torch.arange(1, len(scores) + 1, dtype=torch.float64, device=logits.device)
+    f1 = 2 * hits / (found[:, None] + positives)
+    floor = scores[-1:] - 1
+    below = torch.cat([scores[1:], floor])
+    f1 = f1.masked_fill(scores == below, -1)  # no threshold parts equal scores
+    best = f1.argmax(0, keepdim=True)
+    middle = (scores.gather(0, best) + below.gather(0, best))[0] / 2
+    return torch.where(positives > 0, middle, 0.0)

@@ -1,0 +1,134 @@
+"""Which of the four groups of a long tail is augmented which way, and how far.
+
+Head or tail label, positive or negative: the four groups. The splits and bounds of the
+single-label library know the groups by their sizes or confidences alone; the ones here
+know which label they belong to.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lpl_lib.checks import ClassCounts, check_class_counts, check_number
+from lpl_lib.lpl.bounds import Bound
+from lpl_lib.lpl.confidence import ClassStatistics
+from lpl_lib.lpl.splits import RankSplit, Split
+from lpl_lib.multilabel.groups import group_counts
+from lpl_lib.multilabel.perturbations import log_odds
+
+
+class MajoritySplit(RankSplit):
+    r"""Of each label, the larger group is lowered and the smaller one raised.
+
+    For a label with :math:`\pi_k < \frac12` that means easier negatives and harder
+    positives; for one that most images have, the reverse. It is
+    :class:`~lpl_lib.RankSplit` over the ``2 K`` groups with the larger half as the head.
+
+    Args:
+        label_counts: images that have the label, ``(K,)``, in ``(0, num_samples)``.
+        num_samples: training images ``N``.
+
+    Source: this book (chapter 11), Eq. 10 of Li et al. applied to the groups.
+
+    >>> MajoritySplit([30, 5, 80], num_samples=100)(None)
+    tensor([-1., -1.,  1.,  1.,  1., -1.])
+    """
+
+    def __init__(self, label_counts: ClassCounts, num_samples: int) -> None:
+        counts = group_counts(label_counts, num_samples)
+        super().__init__(counts, num_head=len(counts) // 2)
+
+
+class QuadrantSplit(Split):
+    """A direction for each of the four groups: head or tail label, positive or negative.
+
+    Args:
+        label_counts: images that have the label, ``(K,)``, all positive.
+        num_head: how many of the most frequent labels are the head, from 0 to ``K``.
+        head: signs of the head labels' (positives, negatives): +1 raises the loss, -1
+            lowers it, 0 leaves it alone.
+        tail: the same for the other labels.
+
+    Raises:
+        ValueError: a sign other than -1, 0, 1; ``num_head`` beyond the labels.
+
+    >>> QuadrantSplit([30, 5], num_head=1, head=(0, 0), tail=(1, -1))(None)
+    tensor([ 0., -1.,  0.,  1.])
+    """
+
+    signs: Tensor
+    uses_confidence = False
+
+    def __init__(
+        self,
+        label_counts: ClassCounts,
+        num_head: int,
+        head: tuple[int, int],
+        tail: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        counts = check_class_counts(label_counts, "label_counts")
+        for name, pair in (("head", head), ("tail", tail)):
+            if len(pair) != 2 or any(sign not in (-1, 0, 1) for sign in pair):
+                raise ValueError(
+                    f"{name} must be two signs (positives, negatives), each -1, 0 or 1, "
+                    f"got {pair!r}"
+                )
+        is_head = RankSplit(counts, num_head).signs < 0
+        self.num_classes = 2 * len(counts)
+        sides = [torch.where(is_head, float(head[j]), float(tail[j])) for j in (1, 0)]
+        self.register_buffer("signs", torch.cat(sides), persistent=False)
+
+    def forward(self, statistics: ClassStatistics | None) -> Tensor:
+        return self.signs
+
+
+class PriorBound(Bound):
+    r"""Bounds in proportion to a label's log-odds, apart for its two groups.
+
+    .. math:: \epsilon_k^{\text{larger group}} = a\,
+              \Bigl|\log\frac{1 - \pi_k}{\pi_k}\Bigr|, \qquad
+              \epsilon_k^{\text{smaller group}} = b\,
+              \Bigl|\log\frac{1 - \pi_k}{\pi_k}\Bigr|
+
+    With :class:`MajoritySplit`, :math:`a = b` is
+    :class:`~lpl_lib.multilabel.SigmoidAdjustment` with :math:`\tau = a`: a shift of the
+    label's bias and nothing else. Only :math:`a \neq b` is more than that.
+
+    Args:
+        label_counts: images that have the label, ``(K,)``, in ``(0, num_samples)``.
+        num_samples: training images ``N``.
+        majority: :math:`a` >= 0, for the larger group (a rare label's negatives).
+        minority: :math:`b` >= 0, for the smaller group (a rare label's positives).
+
+    Source: this book (chapter 11).
+
+    >>> bound = PriorBound([10], num_samples=100, majority=1.0, minority=0.5)
+    >>> bound(None, torch.tensor([-1.0, 1.0]))  # log 9 and half of it
+    tensor([2.1972, 1.0986])
+    """
+
+    epsilon: Tensor
+    uses_confidence = False
+
+    def __init__(
+        self,
+        label_counts: ClassCounts,
+        num_samples: int,
+        majority: float = 1.0,
+        minority: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_number(majority, "majority")
+        check_number(minority, "minority")
+        size = log_odds(label_counts, num_samples)
+        negatives = torch.where(size < 0, majority, minority) * size.abs()
+        positives = torch.where(size < 0, minority, majority) * size.abs()
+        epsilon = torch.cat([negatives, positives])
+        self.num_classes = len(epsilon)
+        self.largest = float(epsilon.max())
+        self.register_buffer("epsilon", epsilon.float(), persistent=False)
+
+    def forward(self, statistics: ClassStatistics | None, signs: Tensor) -> Tensor:
+        return self.epsilon

@@ -1,0 +1,113 @@
+r"""Loss variation of a label, for its positives and its negatives apart.
+
+The binary cross-entropy of a positive is :math:`\log(1 + e^{-u})`, that of a negative
+:math:`\log(1 + e^{u})`: one number per image and label, so the variation is
+
+.. math:: \Delta\ell^+ = \log(1 + (1 - p)(e^{-\delta} - 1)), \qquad
+          \Delta\ell^- = \log(1 + p\,(e^{\delta} - 1)), \qquad p = \sigma(u).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lpl_lib.multilabel.checks import check_label_batch
+from lpl_lib.multilabel.curves import LabelLoss
+from lpl_lib.perturbations import at_least_float32
+from lpl_lib.variation import softplus
+
+
+class LabelVariation(NamedTuple):
+    """What belongs to a label's positives and to its negatives.
+
+    Attributes:
+        positives: ``(K,)``; NaN for a label without positives.
+        negatives: ``(K,)``; NaN for a label without negatives.
+    """
+
+    positives: Tensor
+    negatives: Tensor
+
+
+def label_loss_variation(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
+    r"""Return the change of each binary cross-entropy under ``delta``, ``(B, K)``.
+
+    Args:
+        logits: ``(B, K)``, floating, in nats.
+        targets: ``(B, K)`` of 0 and 1.
+        delta: of the same shape.
+
+    Raises:
+        ValueError: ``delta`` of another shape than the logits.
+
+    >>> u, t = torch.zeros(1, 2), torch.tensor([[1, 0]])
+    >>> label_loss_variation(u, t, torch.full((1, 2), -1.0))  # harder, easier
+    tensor([[ 0.6201, -0.3799]])
+    """
+    before, after = _losses(logits, targets, delta)
+    return after - before
+
+
+def label_relative_variation(
+    logits: Tensor, targets: Tensor, delta: Tensor
+) -> LabelVariation:
+    r"""Return the relative loss variation of each label's positives and negatives.
+
+    .. math:: \frac{\sum_{i : t_{ik} = t} \Delta\ell_{ik}}
+                   {\sum_{i : t_{ik} = t} \ell_{ik}}, \qquad t = 1, 0
+
+    >>> u, t = torch.zeros(2, 1), torch.tensor([[1], [0]])
+    >>> label_relative_variation(u, t, torch.full((2, 1), -1.0))
+    LabelVariation(positives=tensor([0.8946]), negatives=tensor([-0.5481]))
+    """
+    before, after = _losses(logits, targets, delta)
+    t = targets.to(before.dtype)
+    positives = (t * (after - before)).sum(0) / (t * before).sum(0)
+    t = 1 - t
+    return LabelVariation(positives, (t * (after - before)).sum(0) / (t * before).sum(0))
+
+
+def equivalent_shift(loss: LabelLoss, logits: Tensor) -> LabelVariation:
+    r"""Return the perturbations that give BCE the values of another loss.
+
+    .. math:: \ell^+_{\text{BCE}}(u + \delta^+) = \ell^+(u), \qquad
+              \ell^-_{\text{BCE}}(u + \delta^-) = \ell^-(u)
+
+    Any loss has them; they depend on the logit unless the loss is a class-level
+    perturbation. :math:`-\infty` for a negative without loss (and :math:`+\infty` for
+    such a positive).
+
+    Args:
+        loss: two curves, such as ``Focal()``.
+        logits: of any shape, in nats.
+
+    Returns:
+        Two tensors of the logits' shape.
+
+    >>> from lpl_lib.multilabel import Asymmetric
+    >>> asl = equivalent_shift(Asymmetric(0.0, 0.0, margin=0.05), torch.tensor([-4.0, 0.0]))
+    >>> asl.negatives
+    tensor([   -inf, -0.2007])
+    """
+    logits = at_least_float32(logits)
+    positives = -_inverse_softplus(loss.positive(logits)) - logits
+    return LabelVariation(positives, _inverse_softplus(loss.negative(logits)) - logits)
+
+
+def _inverse_softplus(value: Tensor) -> Tensor:
+    return value + torch.log(-torch.expm1(-value))
+
+
+def _losses(logits: Tensor, targets: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
+    check_label_batch(logits, targets)
+    if delta.shape != logits.shape:
+        raise ValueError(
+            f"delta must have the shape of logits, {tuple(logits.shape)}, "
+            f"got {tuple(delta.shape)}"
+        )
+    logits = at_least_float32(logits)
+    away = torch.where(targets > 0, -1.0, 1.0).to(logits.dtype)
+    return softplus(away * logits), softplus(away * (logits + delta))

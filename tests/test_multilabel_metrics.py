@@ -1,0 +1,220 @@
+"""Average precision and F1 against scikit-learn, with and without missing positives."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, f1_score
+
+from lpl_lib.multilabel import (
+    METHODS,
+    average_precision,
+    f1_scores,
+    group_average_precision,
+    record,
+    tuned_thresholds,
+)
+from lpl_lib.multilabel import canvas_runs as runs
+from lpl_lib.multilabel.record import append_record, read_records
+
+K = 6
+
+
+def scored(seed: int, size: int = 40, *, ties: bool = False, missing: int = 0):
+    """Random logits and labels; the last ``missing`` labels have no positive."""
+    draw = torch.Generator().manual_seed(seed)
+    logits = 4 * torch.randn(size, K, generator=draw)
+    if ties:
+        logits = logits.round()
+    targets = (torch.rand(size, K, generator=draw) < 0.25).int()
+    targets[0] = 1
+    targets[:, K - missing :] = 0
+    return logits, targets
+
+
+@given(st.integers(0, 10_000), st.booleans(), st.integers(0, 3), st.integers(1, 60))
+def test_average_precision_is_scikit_learns(seed, ties, missing, size):
+    logits, targets = scored(seed, size, ties=ties, missing=missing)
+    found = average_precision(logits, targets)
+    for k in range(K - missing):
+        expected = average_precision_score(targets[:, k].numpy(), logits[:, k].numpy())
+        assert found[k].item() == pytest.approx(expected, abs=1e-6)
+    assert found[K - missing :].isnan().all()
+
+
+def test_large_logits_are_no_ties():
+    """A sigmoid would make them so, in float32."""
+    logits = torch.tensor([[30.0], [40.0], [50.0]])
+    assert average_precision(logits, torch.tensor([[0], [0], [1]])).item() == 1.0
+
+
+@given(st.integers(0, 10_000))
+def test_a_shift_of_a_label_changes_no_average_precision(seed):
+    logits, targets = scored(seed)
+    moved = logits + torch.linspace(-3, 3, K)
+    torch.testing.assert_close(
+        average_precision(moved, targets), average_precision(logits, targets)
+    )
+
+
+def test_groups_leave_absent_labels_out_and_say_so():
+    logits, targets = scored(0, missing=2)
+    groups = {
+        "head": torch.arange(3),
+        "medium": torch.tensor([3, 4]),
+        "tail": torch.tensor([5]),
+    }
+    found = group_average_precision(logits, targets, groups)
+    single = average_precision(logits, targets)
+    assert found["absent"] == 2
+    assert found["total"] == pytest.approx(single[:4].mean().item())
+    assert found["medium"] == pytest.approx(single[3].item())
+    assert math.isnan(found["tail"])
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 1.5]))
+def test_f1_is_scikit_learns(seed, threshold):
+    logits, targets = scored(seed)
+    predicted = (logits > threshold).int().numpy()
+    found = f1_scores(logits, targets, threshold)
+    for average in ("micro", "macro"):
+        expected = f1_score(targets.numpy(), predicted, average=average, zero_division=0)
+        assert found[average] == pytest.approx(expected, abs=1e-6)
+
+
+def test_macro_f1_leaves_absent_labels_out():
+    logits, targets = scored(1, missing=2)
+    found = f1_scores(logits, targets)["macro"]
+    expected = f1_scores(logits[:, :4], targets[:, :4])["macro"]
+    assert found == pytest.approx(expected)
+    assert math.isnan(f1_scores(logits, torch.zeros_like(targets))["macro"])
+
+
+@settings(max_examples=5)
+@given(st.integers(0, 10_000), st.booleans())
+def test_tuned_thresholds_are_the_best(seed, ties):
+    logits, targets = scored(seed, 25, ties=ties, missing=1)
+    thresholds = tuned_thresholds(logits, targets)
+    for k in range(K - 1):
+        truth = targets[:, k].numpy()
+        reached = f1_score(truth, (logits[:, k] > thresholds[k]).int().numpy())
+        tried = [*(logits[:, k] - 1e-4).tolist(), logits[:, k].max().item()]
+        best = max(
+            f1_score(truth, (logits[:, k] > t).int().numpy(), zero_division=0)
+            for t in tried
+        )
+        assert reached == pytest.approx(best, abs=1e-9)
+    assert thresholds[K - 1] == 0
+
+
+def test_thresholds_follow_a_shift():
+    logits, targets = scored(2)
+    moved = tuned_thresholds(logits + 2.5, targets)
+    torch.testing.assert_close(moved, tuned_thresholds(logits, targets) + 2.5)
+
+
+@pytest.mark.parametrize("metric", [average_precision, f1_scores, tuned_thresholds])
+def test_bad_input_is_refused(metric):
+    logits, targets = scored(0)
+    with pytest.raises(ValueError, match="targets must have shape"):
+        metric(logits, targets[:, 0])
+    with pytest.raises(ValueError, match="targets must be 0 or 1"):
+        metric(logits, 2 * targets)
+
+
+# ----- the recorded experiment
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Canvases and training that take a second."""
+    sets = runs.canvas_sets(0, num_train=600, num_test=100)
+    monkeypatch.setattr(runs, "sets_of", lambda seed: sets)
+    monkeypatch.setattr(runs, "TRAINING", {"epochs": 1, "batch_size": 64, "lr": 0.1})
+
+
+def test_runner_tunes_compares_and_resumes(quick, tmp_path, capsys):
+    path = tmp_path / "canvases.jsonl"
+    options = ["--results", str(path), "--methods", "NTR", "NTR+LPL", "--seeds"]
+    runs.main(["tune", *options, "100"])
+    runs.main(["run", *options, "0", "1"])
+    records = read_records(path)
+    grid = 2 * (len(METHODS["NTR"].grid) + len(METHODS["LPL"].grid))  # two rates
+    assert len(records) == grid + 4
+    again = len(capsys.readouterr().out.splitlines())
+    assert again == len(records)
+    runs.main(["run", *options, "0", "1"])
+    assert capsys.readouterr().out == ""
+    assert read_records(path) == records
+    counts = runs.sets_of(0).train.targets.sum(0).int().tolist()
+    for found in records:
+        assert {
+            "experiment",
+            "method",
+            "settings",
+            "seed",
+            "data",
+            "metrics",
+            "date",
+        } <= set(found)
+        assert {"commit", "versions", "device", "seconds", "per_label_ap"} <= set(found)
+        assert found["data"]["counts"] == counts
+    chosen = runs.chosen_settings(records, "NTR+LPL")
+    assert {"kappa", "scale", "majority", "minority", "lr"} == set(chosen)
+    assert all(r["settings"] == chosen for r in records[-2:] if r["method"] == "NTR+LPL")
+
+
+def test_settings_are_chosen_by_the_mean_on_validation_images(tmp_path):
+    path = tmp_path / "r.jsonl"
+    for chosen, values in (({"mu": 1.0}, (0.2, 0.4)), ({"mu": 2.0}, (0.5, 0.0))):
+        for value in values:
+            append_record(
+                path,
+                {
+                    "experiment": runs.TUNING,
+                    "method": "R-BCE",
+                    "settings": chosen,
+                    "metrics": {"mAP": {"total": value}},
+                },
+            )
+    append_record(
+        path,
+        {
+            "experiment": runs.COMPARISON,
+            "method": "R-BCE",
+            "settings": {"mu": 3.0},
+            "metrics": {"mAP": {"total": 0.9}},
+        },
+    )
+    records = read_records(path)
+    assert runs.chosen_settings(records, "R-BCE") == {"mu": 1.0}
+    with pytest.raises(ValueError, match="'ASL' must be tuned before"):
+        runs.chosen_settings(records, "ASL")
+
+
+def test_records_of_a_missing_file_are_none(tmp_path):
+    assert read_records(tmp_path / "none.jsonl") == []
+
+
+def test_records_are_found_above_or_fetched(tmp_path, monkeypatch):
+    append_record(tmp_path / "results" / "here.jsonl", {"x": 1})
+    inner = tmp_path / "book" / "part"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    assert record.recorded_runs("here")[0]["x"] == 1
+    append_record(tmp_path / "elsewhere" / "there.jsonl", {"x": 2})
+    monkeypatch.setattr(record, "PUBLISHED", (tmp_path / "elsewhere").as_uri())
+    assert record.recorded_runs("there")[0]["x"] == 2
+    with pytest.raises(OSError, match="missing"):
+        record.recorded_runs("missing")
+
+
+def test_records_are_json(tmp_path):
+    append_record(tmp_path / "a" / "r.jsonl", {"x": 1})
+    (line,) = (tmp_path / "a" / "r.jsonl").read_text().splitlines()
+    assert json.loads(line)["x"] == 1
