@@ -175,7 +175,8 @@ def _check_values(logits: Tensor, targets: Tensor) -> None:
         bad = ~torch.isfinite(logits)
         if bad.any():
             row, column = (int(i) for i in bad.nonzero()[0])
+            value = float(logits.detach()[row, column])
             raise ValueError(
-                f"logits must be finite, got {float(logits[row, column].detach())} for sample "
+                f"logits must be finite, got {value} for sample "
                 f"{row}, class {column} ({int(bad.sum())} such values in all)"
             )

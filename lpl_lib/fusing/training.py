@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lpl_lib.data import LabelledImages
 from lpl_lib.fusing.methods import Method, inverse_frequency
 from lpl_lib.isda import ISDA
 from lpl_lib.losses import PerturbedLoss
-from lpl_lib.models import SmallConvNet
 from lpl_lib.perturbations import log_prior
 from lpl_lib.training import predict
 
@@ -24,13 +23,13 @@ class Run(NamedTuple):
     """A training run.
 
     Attributes:
-        net: the trained network, in evaluation mode.
+        net: the trained network.
         losses: the training loss of each step.
         finite: whether every loss and every gradient was finite.
         shift: ``(C,)``, what is added to the logits at test time.
     """
 
-    net: SmallConvNet
+    net: nn.Module
     losses: list[float]
     finite: bool
     shift: Tensor
@@ -41,32 +40,24 @@ class Run(NamedTuple):
 
 
 def train(
-    method: Method,
-    data: LabelledImages,
-    *,
-    num_classes: int = 10,
-    steps: int = 50,
-    width: int = 16,
-    seed: int = 0,
+    net: nn.Module, method: Method, data: LabelledImages, *, steps: int, seed: int = 0
 ) -> Run:
-    """Train a :class:`~lpl_lib.SmallConvNet` from scratch by a (fused) method.
+    """Train a network in place by a (fused) method.
 
     SGD with Nesterov momentum and a one-cycle learning rate, batches of 64, as
-    :func:`lpl_lib.fit` has them. The seed gives weights, batches and mixing; two methods
-    that do not draw differently see the same batches.
+    :func:`lpl_lib.fit` has them. Two methods that do not draw otherwise see the same
+    batches for the same seed.
 
     Args:
+        net: has ``features`` and a linear ``head``, as :class:`~lpl_lib.SmallConvNet`.
         method: see :data:`lpl_lib.fusing.METHODS`.
-        data: the training set.
-        num_classes: ``C``.
-        steps: number of batches.
-        width: of the network.
-        seed: of everything.
+        data: the training set; all classes have images.
+        steps: number of batches, >= 1.
+        seed: of the batches and of the mixing.
     """
-    torch.manual_seed(seed)
-    net = SmallConvNet(num_classes, channels=data.images.shape[1], width=width)
-    counts = data.class_counts(num_classes)
-    criterion = method.criterion(counts, net.head.in_features)
+    head: Any = net.head
+    counts = data.class_counts(head.out_features)
+    criterion = method.criterion(counts, head.in_features)
     optimiser = torch.optim.SGD(
         net.parameters(), LR, MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
     )
@@ -89,8 +80,8 @@ def train(
         schedule.step()
         losses.append(float(loss.detach()))
     finite &= bool(torch.tensor(losses).isfinite().all())
-    shift = -log_prior(counts).float() if method.post_hoc else torch.zeros(num_classes)
-    return Run(net.eval(), losses, finite, shift)
+    shift = -log_prior(counts).float() if method.post_hoc else torch.zeros(len(counts))
+    return Run(net, losses, finite, shift)
 
 
 def _order(
@@ -112,7 +103,7 @@ def _order(
 
 
 def _loss(
-    net: SmallConvNet,
+    net: Any,
     criterion: PerturbedLoss,
     batch: LabelledImages,
     mixers: tuple[str, ...],
