@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import json
 import platform
 import subprocess
@@ -86,8 +87,9 @@ def run(part: str, name: str, extra: float | None, seed: int) -> Record:
     }
 
 
+@functools.cache
 def provenance() -> Record:
-    """Return where a record comes from."""
+    """Return where the records of this process come from."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
