@@ -44,6 +44,7 @@ from lpl_lib.metrics import (
 )
 from lpl_lib.models import CifarResNet, SmallConvNet
 from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, Perturbation, Sum, cdt
+from lpl_lib.plugin import MixedTargetLoss, TrainerLoss
 from lpl_lib.training import best_device, fit, predict
 from lpl_lib.variation import (
     class_relative_variation,
@@ -74,6 +75,7 @@ __all__ = [
     "LInf",
     "LabelledImages",
     "LogitAdjustment",
+    "MixedTargetLoss",
     "Perturbation",
     "PerturbedLoss",
     "RankSplit",
@@ -81,6 +83,7 @@ __all__ = [
     "SmallConvNet",
     "Split",
     "Sum",
+    "TrainerLoss",
     "balanced_accuracy",
     "best_device",
     "cdt",

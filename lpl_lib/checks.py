@@ -111,7 +111,9 @@ def check_batch(
     check_logits(logits, num_classes)
     if not isinstance(targets, Tensor) or not _is_integer(targets.dtype):
         kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
-        raise ValueError(f"targets must be a tensor of integer labels, got {kind}")
+        raise ValueError(
+            f"targets must be a tensor of integer labels, got {kind}{_soft(targets)}"
+        )
     if targets.ndim != 1 or len(targets) != len(logits):
         raise ValueError(
             f"targets must have shape ({len(logits)},), one label for each row of "
@@ -132,7 +134,8 @@ def check_logits(logits: Tensor, num_classes: int | None = None) -> None:
     """Check that ``logits`` is a non-empty floating tensor ``(B, C)``."""
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"logits must be a floating-point tensor, got {kind}")
+        wrapped = "; pass its .logits" if hasattr(logits, "logits") else ""
+        raise ValueError(f"logits must be a floating-point tensor, got {kind}{wrapped}")
     if logits.ndim != 2 or logits.shape[0] == 0 or logits.shape[1] == 0:
         raise ValueError(
             "logits must have shape (B, C) with at least one sample and one class, "
@@ -143,6 +146,17 @@ def check_logits(logits: Tensor, num_classes: int | None = None) -> None:
             f"logits have {logits.shape[1]} classes (columns), but the perturbation "
             f"was made for {num_classes}"
         )
+
+
+def _soft(targets: object) -> str:
+    """The remedy where soft labels stand in the place of hard ones."""
+    if not (isinstance(targets, Tensor) and targets.ndim == 2):
+        return ""
+    return (
+        f" of shape {tuple(targets.shape)}: for soft labels of mix-up or CutMix use "
+        "MixedTargetLoss in the place of PerturbedLoss; for label smoothing keep hard "
+        "labels and pass base_loss=nn.CrossEntropyLoss(label_smoothing=...)"
+    )
 
 
 def _is_integer(dtype: torch.dtype) -> bool:
@@ -161,7 +175,8 @@ def _check_values(logits: Tensor, targets: Tensor) -> None:
         bad = ~torch.isfinite(logits)
         if bad.any():
             row, column = (int(i) for i in bad.nonzero()[0])
+            value = float(logits.detach()[row, column])
             raise ValueError(
-                f"logits must be finite, got {float(logits[row, column])} for sample "
+                f"logits must be finite, got {value} for sample "
                 f"{row}, class {column} ({int(bad.sum())} such values in all)"
             )

@@ -129,7 +129,8 @@ class ISDA(Perturbation):
         rows = []
         for y in present.tolist():
             gaps = weight - weight[y]
-            spread = self.spread[y].to(weight.dtype)
+            # a copy: the next batch may change the original before this one's backward
+            spread = self.spread[y].to(weight.dtype, copy=True)
             scaled = gaps @ spread if self.covariance == "full" else gaps * spread
             rows.append((scaled * gaps).sum(1))
         return torch.stack(rows)[row]

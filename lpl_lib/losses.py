@@ -14,8 +14,9 @@ class PerturbedLoss(nn.Module):
 
     .. math:: L = \ell_{\text{base}}(u + \delta(u, y),\; y)
 
-    Perturb in training only: the perturbation knows the label. At test time use the
-    plain logits.
+    It perturbs in training mode only, since the perturbation knows the label: after
+    ``criterion.eval()`` it is the base loss of the plain logits, as a model's validation
+    asks. (A criterion that is a part of a model follows the model's ``eval()``.)
 
     Args:
         perturbation: a :class:`~lpl_lib.Perturbation`, or several joined with ``+``;
@@ -75,7 +76,7 @@ class PerturbedLoss(nn.Module):
         known = self.perturbation.num_classes if self.perturbation else None
         check_batch(logits, targets, known, values=self.check_values)
         logits, targets = at_least_float32(logits), targets.long()
-        if self.perturbation is not None:
+        if self.perturbation is not None and self.training:
             logits = logits + self.perturbation.delta(
                 logits, targets, features, head_weight
             )

@@ -1,0 +1,34 @@
+# examples/perturbed/train_lightning.py
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import lpl_lib
+from lpl_lib import LPL, LogitAdjustment, PerturbedLoss, RankSplit
+
+pool, test = lpl_lib.digits()
+train = pool.subset(lpl_lib.long_tail_indices(pool.targets, 50))
+n = train.class_counts(10)  # training images per class: 116, 75, ..., 3, 2
+
+class Classifier(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = lpl_lib.SmallConvNet(10)
+        self.loss = PerturbedLoss(LogitAdjustment(n) + LPL(10, RankSplit(n)))
+
+    def training_step(self, batch, batch_idx):
+        images, labels = batch
+        return self.loss(self.net(images), labels)
+
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), lr=0.01)
+
+L.seed_everything(0)
+model = Classifier()
+loader = DataLoader(TensorDataset(*train), 64, shuffle=True, drop_last=True)
+L.Trainer(max_epochs=30, logger=False, enable_checkpointing=False,
+          enable_progress_bar=False).fit(model, loader)
+
+logits = lpl_lib.predict(model.net, test.images)
+accuracy = lpl_lib.class_accuracy(logits, test.targets)
+print(f"balanced {accuracy.mean():.1%}, tail {accuracy[n < 10].mean():.1%}")
