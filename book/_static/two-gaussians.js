@@ -101,7 +101,7 @@
 
   // --- the picture ---
 
-  const WIDTH = 720, HEIGHT = 300, BASE = 255, TOP = 40;
+  const WIDTH = 720, HEIGHT = 330, BASE = 285, TOP = 45;
 
   function draw(svg, model, plus, minus, b0, b) {
     const { K, V, m } = model;
@@ -150,7 +150,7 @@
       shape("text", { x, y, class: kind, "text-anchor": anchor }, text);
     parts.push(
       say("class −", X(-m) - 8, TOP - 16, "minus", "middle"),
-      say("class +", Math.max(X(m), X(-m) + 110), TOP - 16, "plus", "middle"),
+      say("class +", Math.max(X(m), X(-m) + 130), TOP - 16, "plus", "middle"),
       say("score", WIDTH / 2, HEIGHT - 6, "", "middle"),
       say("← says −", 4, HEIGHT - 6, "", "start"),
       say("says + →", WIDTH - 4, HEIGHT - 6, "", "end"),
@@ -161,10 +161,9 @@
   // --- all together ---
 
   function build(box) {
-    const ROWS = { before: "no bounds", after: "with bounds" };
+    const ROWS = { before: "without", after: "with bounds" };
     const COLUMNS = {
-      plus: "class +", minus: "class −", average: "average", balanced: "balanced",
-      worst: "worst",
+      plus: "+", minus: "−", average: "average", balanced: "balanced", worst: "worst",
     };
     const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
     const words = element("p", { class: "words", "aria-live": "polite" });
