@@ -20,13 +20,13 @@ from filelock import FileLock
 from PIL import Image
 
 from lpl_lib.methods import METHODS
-from lpl_lib.records import read
+from lpl_lib.records import as_text, read
 from lpl_lib.run.__main__ import main
 from lpl_lib.run.execute import execute
 from lpl_lib.run.experiment import available, load_experiment
 from lpl_lib.run.plan import Run, candidates, digest, search_runs, shard
 from lpl_lib.run.problem import group_members, load_problem
-from lpl_lib.run.report import as_figure, as_markdown, current
+from lpl_lib.run.report import as_figure, as_markdown, current, recorded
 from lpl_lib.run.runner import run_all
 from lpl_lib.run.select import choose, planned
 
@@ -331,6 +331,7 @@ def test_the_choice_is_the_best_on_validation_whatever_the_test_says(tiny):
     assert params == {"tau": 1.0, "extra": 0.5}
     assert "best of 2 on images held out of the training set, 2 seed(s)" in how
     assert "40.0 %" in how
+    assert "largest" not in how
     assert choose(experiment, "ce", []) == ({}, "fixed in the experiment's file")
     with pytest.raises(ValueError, match="1 of 4 trial runs are missing"):
         choose(experiment, "la+lpl", records[1:])
@@ -341,6 +342,15 @@ def test_of_equals_the_first_is_chosen(tiny):
     trials = search_runs(experiment, ["la+lpl"])
     records = [{"key": t.key, "hits": [4], "tested": [10]} for t in trials]
     assert choose(experiment, "la+lpl", records)[0]["extra"] == 0.5
+
+
+def test_a_choice_at_the_end_of_what_was_tried_says_so(tiny):
+    experiment = load_experiment(str(tiny))
+    trials = search_runs(experiment, ["la+lpl"])
+    records = [
+        {"key": t.key, "hits": [number], "tested": [10]} for number, t in enumerate(trials)
+    ]
+    assert choose(experiment, "la+lpl", records)[1].endswith("; the largest extra tried")
 
 
 def test_a_run_in_work_elsewhere_is_left_alone(tiny):
@@ -546,6 +556,15 @@ def test_a_folder_that_is_not_there(tmp_path, monkeypatch, capsys):
     assert "there is no" in capsys.readouterr().err
     assert command("folder") == 2
     assert "data.path must be given for a folder (--data DIR)" in capsys.readouterr().err
+
+
+def test_records_of_an_experiment_of_the_library_by_its_name():
+    """Of each method all seeds, under one choice of hyper-parameters."""
+    records = recorded("digits-lt50", ROOT / "results")
+    for method in {record["method"] for record in records}:
+        own = [record for record in records if record["method"] == method]
+        assert len({record["seed"] for record in own}) == len(own)
+        assert len({as_text(record["params"]) for record in own}) == 1
 
 
 # --- tables --------------------------------------------------------------------------

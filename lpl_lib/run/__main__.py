@@ -110,7 +110,7 @@ def _work(experiment: Experiment, ledger: Path, options: argparse.Namespace) -> 
         cpu=options.cpu,
         progress=False if options.quiet else None,
     )
-    if experiment.data.name == "folder" and not options.search:
+    if experiment.name == "folder" and not options.search:
         return _report_folder(experiment, ledger, {run.key for run in runs})
     return 0
 

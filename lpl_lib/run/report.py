@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpl_lib.records import Record, interval, markdown, table
-from lpl_lib.run.experiment import Experiment
+from lpl_lib.records import RESULTS, Record, interval, markdown, read, table
+from lpl_lib.run.experiment import Experiment, load_experiment
 from lpl_lib.run.select import planned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def recorded(name: str, results: str | Path = RESULTS) -> list[Record]:
+    """Return the test records of an experiment of the library, as :func:`current` does.
+
+    Args:
+        name: of the experiment, such as ``"digits-lt50"``.
+        results: folder of the ledgers.
+    """
+    experiment = load_experiment(name)
+    records = read(Path(results) / f"{name}.jsonl")
+    seeds = range(experiment.seeds)
+    return current(experiment, list(experiment.methods), seeds, records)
 
 
 def current(

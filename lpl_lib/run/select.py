@@ -44,8 +44,19 @@ def choose(
     seeds = len({trial.seed for trial in trials})
     return best, (
         f"best of {len(choices)} on images held out of the training set, {seeds} seed(s): "
-        f"{as_text(best)} at {100 * max(scores):.1f} %"
+        f"{as_text(best)} at {100 * max(scores):.1f} %{_edge(best, choices)}"
     )
+
+
+def _edge(best: Params, choices: Sequence[Params]) -> str:
+    """A remark where a larger value was not tried: the best may lie beyond."""
+    largest = [
+        name
+        for name, value in best.items()
+        if len({choice[name] for choice in choices}) > 1
+        and value == max(choice[name] for choice in choices)
+    ]
+    return f"; the largest {' and '.join(largest)} tried" if largest else ""
 
 
 def planned(
