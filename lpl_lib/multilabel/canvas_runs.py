@@ -41,7 +41,7 @@ TRAINING: dict[str, Any] = {"epochs": 20, "batch_size": 64, "lr": 0.3}
 RATES = (0.3, 1.0)  # of learning, chosen for each method: losses differ in size
 TUNING_SEEDS, SEEDS = range(100, 102), range(10)
 TUNING, COMPARISON = "canvases-validation", "canvases"
-BASES = {"NTR+LPL": "NTR", "DB-Focal+LPL": "DB-Focal"}
+BASES = {"LA+LPL": "LA", "NTR+LPL": "NTR", "DB-Focal+LPL": "DB-Focal"}
 
 
 def train_canvases(

@@ -21,14 +21,12 @@ from lpl_lib.multilabel.split_lists import (
     parse_split_list,
 )
 
-Transform = Callable[[Any], Tensor]
-
 VOC_LABELS = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
     "train", "tvmonitor",
 )  # fmt: skip
-"""The twenty labels of Pascal VOC, in alphabetical order: label ids 0 to 19."""
+"""The twenty labels of Pascal VOC by their ids, 0 to 19, which is alphabetical order."""
 
 
 class ListedImages(Dataset[tuple[Tensor, Tensor]]):
@@ -43,7 +41,9 @@ class ListedImages(Dataset[tuple[Tensor, Tensor]]):
         ValueError: images that are not there, all counted, the first five named.
     """
 
-    def __init__(self, folder: Path, split: SplitList, transform: Transform) -> None:
+    def __init__(
+        self, folder: Path, split: SplitList, transform: Callable[[Any], Tensor]
+    ) -> None:
         check_files(folder, split.paths)
         self.folder = folder
         self.split = split
@@ -59,7 +59,7 @@ class ListedImages(Dataset[tuple[Tensor, Tensor]]):
         return self.transform(image), self.targets[index]
 
 
-def mlt_images(name: str, part: str, transform: Transform) -> ListedImages:
+def mlt_images(name: str, part: str, transform: Callable[[Any], Tensor]) -> ListedImages:
     """Return VOC-MLT or COCO-MLT, the images from the user's data folder.
 
     The folder (environment variable ``LPL_DATA``) must hold ``VOCdevkit/VOC2012`` and
@@ -111,7 +111,7 @@ class VOCImages(Dataset[tuple[Tensor, Tensor]]):
         folder: str | Path,
         year: str,
         image_set: str,
-        transform: Transform,
+        transform: Callable[[Any], Tensor],
         labels: Sequence[str] = VOC_LABELS,
     ) -> None:
         root = Path(folder) / "VOCdevkit" / f"VOC{year}"

@@ -23,11 +23,12 @@ class MultiLabelLoss(nn.Module):
     plain logits.
 
     Args:
-        perturbation: a :class:`LabelPerturbation`, or several joined with ``+``;
-            ``None`` leaves the base loss.
+        perturbation: a :class:`~lpl_lib.multilabel.LabelPerturbation`, or several
+            joined with ``+``; ``None`` leaves the base loss.
         base_loss: a callable of logits and targets that returns losses ``(B, K)``, such
             as ``BCE()`` (the default), ``Focal()`` or ``Asymmetric()``.
-        weights: :class:`Rebalancing` weights :math:`r`; ``None`` for all 1.
+        weights: :class:`~lpl_lib.multilabel.Rebalancing` weights :math:`r`; ``None`` for
+            all 1.
         check_values: look at the values of each batch (targets 0 or 1, logits finite).
             ``None``: on the CPU only.
 

@@ -40,7 +40,8 @@ class MultiLabelLPL(LabelPerturbation):
             ``(0, num_samples)``.
         num_samples: training images ``N``.
         split: any split over the ``2 K`` groups (negatives, then positives). Default
-            :class:`MajoritySplit`; also ``ConfidenceSplit()``, :class:`QuadrantSplit`.
+            :class:`~lpl_lib.multilabel.MajoritySplit`; also
+            ``ConfidenceSplit()``, :class:`~lpl_lib.multilabel.QuadrantSplit`.
         bound: any bound over the groups, or a number for all. In nats. Default
             ``PriorBound(label_counts, num_samples)``: the larger group of each label is
             lowered by the label's log-odds, the smaller one is left alone.

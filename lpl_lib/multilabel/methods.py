@@ -126,6 +126,7 @@ METHODS: dict[str, Method] = {
         ],
     ),
     "LPL": Method(_only_lpl, BOUNDS),
+    "LA+LPL": Method(_with_lpl(_adjusted), BOUNDS),
     "NTR+LPL": Method(_with_lpl(_ntr), BOUNDS),
     "DB-Focal+LPL": Method(_with_lpl(_db_focal), BOUNDS, class_aware=True),
 }

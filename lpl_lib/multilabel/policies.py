@@ -92,7 +92,7 @@ class PriorBound(Bound):
               \epsilon_k^{\text{smaller group}} = b\,
               \Bigl|\log\frac{1 - \pi_k}{\pi_k}\Bigr|
 
-    With :class:`MajoritySplit`, :math:`a = b` is
+    With :class:`~lpl_lib.multilabel.MajoritySplit`, :math:`a = b` is
     :class:`~lpl_lib.multilabel.SigmoidAdjustment` with :math:`\tau = a`: a shift of the
     label's bias and nothing else. Only :math:`a \neq b` is more than that.
 

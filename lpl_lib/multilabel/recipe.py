@@ -61,7 +61,10 @@ class Recipe:
         backbone: name of a residual network of torchvision.
         weights: its weights, ``"DEFAULT"`` for ImageNet's or ``None`` for random ones.
         size: height and width of the images, in pixels.
-        epochs, batch_size, lr, warm_up: of SGD; ``warm_up`` in steps.
+        epochs: passes over what the class-aware sampler draws.
+        batch_size: images a step.
+        lr: learning rate of SGD.
+        warm_up: steps over which the rate rises.
         workers: processes that read images.
     """
 
