@@ -20,14 +20,14 @@ from torch import Tensor
 from lpl_lib.checks import check_batch
 
 
-class Interval(NamedTuple):
+class VariationInterval(NamedTuple):
     """Lower and upper bounds, ``(B,)`` each, in nats."""
 
     low: Tensor
     high: Tensor
 
 
-def variation_interval(delta: Tensor, targets: Tensor) -> Interval:
+def variation_interval(delta: Tensor, targets: Tensor) -> VariationInterval:
     r"""Return bounds of the loss variation that hold for all logits.
 
     .. math:: \min_c \delta_c - \delta_y \le \Delta\ell \le \max_c \delta_c - \delta_y
@@ -43,11 +43,11 @@ def variation_interval(delta: Tensor, targets: Tensor) -> Interval:
 
     >>> import torch
     >>> variation_interval(torch.tensor([[-1.0, 0.0, 2.0]]), torch.tensor([1]))
-    Interval(low=tensor([-1.]), high=tensor([2.]))
+    VariationInterval(low=tensor([-1.]), high=tensor([2.]))
     """
     check_batch(delta, targets)
     own = delta.gather(1, targets.long()[:, None])[:, 0]
-    return Interval(delta.amin(1) - own, delta.amax(1) - own)
+    return VariationInterval(delta.amin(1) - own, delta.amax(1) - own)
 
 
 def second_order_bound(delta: Tensor) -> Tensor:
