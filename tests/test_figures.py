@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 
 import pytest
 
@@ -47,15 +46,20 @@ def setting(figure) -> tuple[TwoGaussians, float, float]:
     return model, number(shown(figure, "plus")), number(shown(figure, "minus"))
 
 
+ERRORS = """e => Object.fromEntries(
+  [...e.querySelectorAll("[data-error]")].map(c => [c.dataset.error, c.textContent]))"""
+
+
 def check_numbers(figure) -> None:
     """All ten errors on show are those of the library."""
     model, plus, minus = setting(figure)
+    texts = figure.evaluate(ERRORS)
     for row, bounds in (("before", (0.0, 0.0)), ("after", (plus, minus))):
         errors = class_errors(model, optimal_bias(model, *bounds))
         for column in COLUMNS:
-            text = figure.locator(f"[data-error={row}-{column}]").inner_text()
-            percent = float(re.sub(r"[%↓↑ ]", "", text))
-            assert abs(percent - 100 * float(getattr(errors, column))) < ROUNDING, (
+            text = texts[f"{row}-{column}"]
+            wanted = 100 * float(getattr(errors, column))
+            assert abs(float(text.removesuffix("%")) - wanted) < ROUNDING, (
                 f"{row} {column}: {text} at {model}, {plus}, {minus}"
             )
 
