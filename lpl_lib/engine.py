@@ -51,10 +51,16 @@ class Recipe:
         epochs: passes over the training data.
         batch_size: images a step, over all processes.
         lr: the largest learning rate.
-        momentum, nesterov, weight_decay: of SGD; decay acts on all parameters.
-        schedule, warmup_epochs, milestones, gamma: of the learning rate; see
+        momentum: of SGD.
+        nesterov: its momentum is Nesterov's.
+        weight_decay: of SGD, on all parameters.
+        schedule: of the learning rate; this and the three that follow as in
             :func:`lpl_lib.schedules.rate_factor`.
-        padding, flip: of the augmentation; see :func:`lpl_lib.augment.crop_and_flip`.
+        warmup_epochs: with a growing rate.
+        milestones: epochs at which the rate falls.
+        gamma: by which factor.
+        padding: of the random crop; see :func:`lpl_lib.augment.crop_and_flip`.
+        flip: mirror each image or not, at random.
         precision: ``"no"`` (float32), ``"bf16"`` or ``"fp16"`` autocast. Logits reach
             the loss as float32.
         micro_batches: each batch goes through the net in this many parts whose gradients

@@ -233,7 +233,7 @@ METHODS: dict[str, Callable[..., Method]] = {
 """All methods by name. LPL is solved by ``"l2"`` where the name does not say otherwise."""
 
 TRAINS_AS = {"la-posthoc": "ce"}
-"""Methods whose training is another's: they differ at test time only."""
+"""Methods that differ from another at test time only, with the one they are trained as."""
 
 
 def build_method(name: str, classes: Classes, **parameters: Any) -> Method:

@@ -25,7 +25,7 @@ from lpl_lib.run.__main__ import main
 from lpl_lib.run.execute import execute
 from lpl_lib.run.experiment import available, load_experiment
 from lpl_lib.run.plan import Run, candidates, digest, search_runs, shard
-from lpl_lib.run.problem import group_members, load_problem
+from lpl_lib.run.problem import group_members, load_problem, load_source
 from lpl_lib.run.report import as_figure, as_markdown, current, recorded
 from lpl_lib.run.runner import run_all
 from lpl_lib.run.select import choose, planned
@@ -238,6 +238,24 @@ def test_a_draw_by_seed_moves_the_training_set_and_not_the_test_set(tiny):
     assert first.checksum["train"] != second.checksum["train"]
     fixed = dataclasses.replace(spec, draw=0)
     assert load_problem(fixed, 1).checksum == first.checksum
+
+
+def test_a_fixed_long_tail_is_written_down(tiny):
+    settings = ["--methods", "ce", "--seeds", "0", "--set", "data.draw=3"]
+    assert command(str(tiny), *settings) == 0
+    spec = load_experiment(str(tiny), ["data.draw=3"]).data
+    train, problem = load_source(spec).train, load_problem(spec, 0)
+    about, *classes = Path("results/indices/tiny.txt").read_text().splitlines()
+    assert "digits-LT 20:1, seed 3" in about
+    assert [len(line.split()) for line in classes] == problem.counts.tolist()
+    chosen = torch.tensor([int(i) for line in classes for i in line.split()])
+    assert torch.equal(chosen.sort().values, problem.indices)
+    assert torch.equal(train.targets[chosen], problem.train.targets.sort().values)
+
+
+def test_a_long_tail_of_each_seed_is_not_written_down(tiny):
+    command(str(tiny), "--methods", "ce", "--seeds", "0")
+    assert not Path("results/indices").exists()
 
 
 def test_groups_of_a_balanced_set():

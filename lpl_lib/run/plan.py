@@ -23,7 +23,8 @@ class Run:
 
     Attributes:
         experiment: that it belongs to.
-        method, params: what is trained.
+        method: that is trained.
+        params: its hyper-parameters.
         seed: of weights, batches, augmentation, and of the data if they are drawn anew.
         part: what it is scored on: ``"test"``, or ``"validation"`` images held out of the
             training set.
@@ -64,12 +65,12 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Of the record: a digest of the configuration."""
+        """A digest of the configuration, which names the record."""
         return digest(self.config)
 
     @property
     def training_key(self) -> str:
-        """Of the checkpoint: methods that differ at test time only share it."""
+        """The name of the checkpoint, which methods that differ at test time only share."""
         config = self.config
         if self.method in TRAINS_AS:
             config["method"] = TRAINS_AS[self.method]

@@ -71,7 +71,7 @@ def load_problem(spec: DataSpec, seed: int, held_out: float = 0.0) -> Problem:
             the source is.
 
     Raises:
-        ValueError, RuntimeError, FileNotFoundError: see :mod:`lpl_lib.data`.
+        ValueError, RuntimeError, FileNotFoundError: see :mod:`lpl_lib.data.folder` and :mod:`lpl_lib.data.sources`.
     """
     source = load_source(spec)
     draw = seed if spec.draw == "seed" else spec.draw
@@ -112,6 +112,23 @@ def group_members(counts: Tensor, groups: Groups | None) -> dict[str, list[int]]
         counts, head_above=groups.head_above, tail_below=groups.tail_below
     )
     return {name: part.tolist() for name, part in members.items() if len(part)}
+
+
+def save_indices(path: Path, spec: DataSpec, problem: Problem) -> None:
+    """Write down which training images a fixed long tail consists of, once.
+
+    Results move with the draw, so it is published: a line a class, each with the indices
+    of its images among the source's training images in their order (of their files, if
+    it is a folder). A draw anew for each seed is not written down.
+    """
+    if path.exists() or spec.draw == "seed" or spec.imbalance_ratio == 1:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"# {spec.label}, seed {spec.draw}: training images of each class"]
+    for c in range(len(problem.names)):
+        members = problem.indices[problem.train.targets == c]
+        lines.append(" ".join(map(str, members.tolist())))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def identity(spec: DataSpec) -> str:

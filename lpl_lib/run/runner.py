@@ -17,6 +17,7 @@ from lpl_lib.methods import TRAINS_AS
 from lpl_lib.records import append, read
 from lpl_lib.run.execute import execute
 from lpl_lib.run.plan import Run
+from lpl_lib.run.problem import load_problem, save_indices
 from lpl_lib.run.select import class_mean
 
 # their finished trainings stay: another method is scored on the same
@@ -59,6 +60,7 @@ def run_all(
             record, checkpoint = execute(run, checkpoints, until=until, **options)
             if main:
                 append(ledger, record)
+                _save_indices(run, results)
                 if run.method not in SHARED:
                     checkpoint.remove()
                 share = f"{100 * class_mean(record):.1f} %"
@@ -71,6 +73,14 @@ def run_all(
             if main:
                 lock.release()
     return done
+
+
+def _save_indices(run: Run, results: Path) -> None:
+    """Publish the long tail of a test run beside its record."""
+    if run.part == "test":
+        spec = run.experiment.data
+        path = results / "indices" / f"{run.experiment.name}.txt"
+        save_indices(path, spec, load_problem(spec, run.seed))
 
 
 def _take(run: Run, ledger: Path, lock: FileLock) -> bool:
