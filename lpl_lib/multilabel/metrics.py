@@ -6,6 +6,9 @@ means over labels leave it out and say how many they left out.
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,9 +32,6 @@ def average_precision(logits: Tensor, targets: Tensor) -> Tensor:
     >>> average_precision(logits, torch.tensor([[1, 0], [0, 0], [1, 0]]))
     tensor([0.8333,    nan])
     """
-    # here, not above: the import takes longer than that of all the rest
-    from torchmetrics.functional.classification import binary_average_precision
-
     check_label_batch(logits, targets)
     result = torch.full((logits.shape[1],), torch.nan)
     for k in range(logits.shape[1]):
@@ -40,7 +40,8 @@ def average_precision(logits: Tensor, targets: Tensor) -> Tensor:
             # torchmetrics squeezes logits through a sigmoid, which makes ties of large
             # ones; ranks in [0, 1] keep the order, and ties as they are
             _, order = logits[:, k].unique(return_inverse=True)
-            result[k] = binary_average_precision(order.double() / len(order), truth)
+            scores = order.double() / len(order)
+            result[k] = _torchmetrics().binary_average_precision(scores, truth)
     return result
 
 
@@ -87,9 +88,8 @@ def f1_scores(
     >>> f1_scores(logits, torch.tensor([[1, 0], [0, 0], [0, 1]]))
     {'micro': 0.6666..., 'macro': 0.6666...}
     """
-    from torchmetrics.functional.classification import binary_f1_score
-
     check_label_batch(logits, targets)
+    binary_f1_score = _torchmetrics().binary_f1_score
     predicted, truth = (logits > thresholds).long(), targets.long()
     of_label = [
         binary_f1_score(predicted[:, k], truth[:, k])
@@ -126,3 +126,12 @@ def tuned_thresholds(logits: Tensor, targets: Tensor) -> Tensor:
     best = f1.argmax(0, keepdim=True)
     middle = (scores.gather(0, best) + below.gather(0, best))[0] / 2
     return torch.where(positives > 0, middle, 0.0)
+
+
+def _torchmetrics() -> Any:
+    """Import it late: that takes longer than importing all the rest."""
+    with warnings.catch_warnings():
+        # where transformers is installed too, it looks for a notebook's progress bar
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from torchmetrics.functional import classification
+    return classification
