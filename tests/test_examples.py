@@ -1,0 +1,94 @@
+"""The framework programs: plain and perturbed differ by one line and one import, and
+both run as they are; the chapter shows and runs these very texts."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import itertools
+import logging
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from tools.bookfiles import ROOT, code_cells, read_notebook
+
+EXAMPLES = ROOT / "examples"
+NAMES = ["pytorch", "lightning", "transformers", "timm"]
+CHAPTER = ROOT / "book" / "learning" / "09-plug-in.ipynb"
+
+
+def program(form: str, name: str) -> Path:
+    return EXAMPLES / form / f"train_{name}.py"
+
+
+def changes(name: str) -> tuple[list[str], list[str]]:
+    """Lines that only the plain text has, and lines that only the perturbed one has."""
+    texts = [program(form, name).read_text() for form in ("plain", "perturbed")]
+    lines = list(difflib.ndiff(*(text.splitlines()[1:] for text in texts)))
+    return (
+        [line[2:] for line in lines if line.startswith("- ")],
+        [line[2:] for line in lines if line.startswith("+ ")],
+    )
+
+
+def is_import(line: str) -> bool:
+    return line.startswith(("import ", "from "))
+
+
+def test_every_program_has_both_forms():
+    for form in ("plain", "perturbed"):
+        assert sorted(EXAMPLES.glob(f"{form}/*")) == sorted(
+            program(form, name) for name in NAMES
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_line_and_one_import_change(name):
+    for lines in changes(name):
+        assert sum(map(is_import, lines)) <= 1
+        assert sum(not is_import(line) for line in lines) <= 1
+    assert any("lpl_lib" in line for line in changes(name)[1])
+
+
+@pytest.mark.parametrize("form", ["plain", "perturbed"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_says_where_it_stands_and_imports_what_it_uses(name, form):
+    text = program(form, name).read_text()
+    assert text.startswith(f"# examples/{form}/train_{name}.py\n")
+    tree = ast.parse(text)
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    imports = (n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)))
+    bound = {alias.asname or alias.name for node in imports for alias in node.names}
+    assert {name.split(".")[0] for name in bound} <= used
+
+
+@pytest.mark.parametrize("form", ["plain", "perturbed"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_chapter_runs_and_shows_this_text(name, form):
+    text = program(form, name).read_text().rstrip("\n")
+    notebook = read_notebook(CHAPTER)
+    cells = [cell["source"] for _, cell in code_cells(notebook)]
+    halves = [f"{a}\n\n{b}" for a, b in itertools.pairwise(cells)]
+    assert text in halves
+    shown = "\n".join(c["source"] for c in notebook["cells"] if c["cell_type"] != "code")
+    assert text.split("\n", 1)[1] in shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore")
+def test_the_perturbed_program_runs_as_it_is(name, tmp_path, monkeypatch, capsys):
+    """The real frameworks. The plain ones run with the chapter."""
+    monkeypatch.chdir(tmp_path)  # logs go there
+    logging.disable(logging.WARNING)
+    try:
+        runpy.run_path(str(program("perturbed", name)), run_name="__main__")
+    finally:
+        logging.disable(logging.NOTSET)
+    found = re.search(r"balanced (\S+)%, tail (\S+)%", capsys.readouterr().out)
+    assert found
+    balanced, tail = map(float, found.groups())
+    assert balanced > 60  # chance is 10, and the plain programs' tails are below 75
+    assert tail > 60

@@ -1,0 +1,354 @@
+"""Mixed targets and the Trainer's loss, also with the real Trainer and Lightning."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cases import NUM_FEATURES, random_batch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from lpl_lib import (
+    ISDA,
+    LDAM,
+    LPL,
+    VS,
+    FixedBound,
+    LogitAdjustment,
+    MixedTargetLoss,
+    PerturbedLoss,
+    RankSplit,
+    TrainerLoss,
+)
+from lpl_lib.plugin import logits_of, unmix
+
+COUNTS = [50, 20, 7, 3, 2]
+C = len(COUNTS)
+FIRST, SECOND = torch.tensor([0, 1, 1, 2, 3, 4]), torch.tensor([4, 0, 2, 0, 0, 3])
+LOGITS, _, FEATURES, WEIGHT = random_batch(FIRST.tolist(), C)
+PERTURBATIONS = {
+    "none": lambda: None,
+    "LA": lambda: LogitAdjustment(COUNTS),
+    "LDAM": lambda: LDAM(COUNTS),
+    "VS": lambda: VS(COUNTS),
+    "ISDA": lambda: ISDA(C, NUM_FEATURES).eval(),
+    "linf": lambda: LPL(C, RankSplit(COUNTS), FixedBound(0.7), "linf"),
+    "l2": lambda: LPL(C, bound=0.7),
+    "LA + l2": lambda: LogitAdjustment(COUNTS) + LPL(C, RankSplit(COUNTS)),
+}
+
+
+def smooth(labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    one_hot = F.one_hot(labels, C).double()
+    return (1 - smoothing) * one_hot + smoothing / C
+
+
+def mixed(share: float, smoothing: float = 0.0) -> torch.Tensor:
+    return share * smooth(FIRST, smoothing) + (1 - share) * smooth(SECOND, smoothing)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("share", [1.0, 0.8, 0.45])
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_a_mixed_target_is_the_mix_of_the_two_losses(name, share, smoothing):
+    hard = PerturbedLoss(
+        PERTURBATIONS[name](), nn.CrossEntropyLoss(label_smoothing=smoothing)
+    )
+    more = (FEATURES, WEIGHT)
+    expected = share * hard(LOGITS, FIRST, *more)
+    expected += (1 - share) * hard(LOGITS, SECOND, *more)
+    loss = MixedTargetLoss(PERTURBATIONS[name]())(LOGITS, mixed(share, smoothing), *more)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-8)
+
+
+@given(st.floats(0.51, 1), st.floats(0, 0.6), st.integers(3, 9), st.integers(0, 999))
+def test_unmix_finds_what_was_mixed(share, smoothing, classes, seed):
+    draw = torch.Generator().manual_seed(seed)
+    a, b = torch.randint(classes, (2, 7), generator=draw)
+    parts = [
+        (1 - smoothing) * F.one_hot(labels, classes).float() + smoothing / classes
+        for labels in (a, b)
+    ]
+    major, minor, part = unmix(share * parts[0] + (1 - share) * parts[1])
+    assert torch.equal(major, a)
+    if share < 1 - 1e-4:
+        assert torch.equal(minor, b)
+    expected = torch.where((a == b)[:, None], 0.0, (1 - share) * parts[1])
+    torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_two_classes_are_taken_for_a_mix():
+    a, b, part = unmix(torch.tensor([[0.7, 0.3], [0.0, 1.0]]))
+    assert a.tolist() == [0, 1]
+    assert b.tolist() == [1, 1]
+    torch.testing.assert_close(part, torch.tensor([[0.0, 0.3], [0.0, 0.0]]))
+
+
+def test_a_single_class():
+    assert MixedTargetLoss(LPL(1))(torch.zeros(2, 1), torch.ones(2, 1)).item() == 0
+
+
+def test_timms_own_mixer_and_loss():
+    timm_loss = pytest.importorskip("timm.loss").SoftTargetCrossEntropy()
+    mixer = pytest.importorskip("timm.data").Mixup(
+        mixup_alpha=0.4, cutmix_alpha=1.0, label_smoothing=0.1, num_classes=C, mode="elem"
+    )
+    _, targets = mixer(torch.zeros(6, 1, 8, 8), FIRST)
+    plain = MixedTargetLoss()(LOGITS, targets)
+    torch.testing.assert_close(plain, timm_loss(LOGITS, targets.double()))
+    logits = LOGITS.clone().requires_grad_()
+    MixedTargetLoss(LPL(C, RankSplit(COUNTS)))(logits, targets).backward()
+    assert logits.grad.isfinite().all()
+    torch.testing.assert_close(logits.grad.sum(1), torch.zeros(6).double())
+
+
+def test_gradient_against_finite_differences():
+    criterion = MixedTargetLoss(
+        LogitAdjustment(COUNTS) + LPL(C, RankSplit(COUNTS), 0.7, "linf")
+    )
+    inputs = LOGITS.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda u: criterion(u, mixed(0.7, 0.1)), inputs)
+
+
+def test_hard_labels_are_those_of_the_perturbed_loss():
+    criterion = LPL(C, bound=0.7)
+    loss = MixedTargetLoss(criterion)(LOGITS, FIRST)
+    assert torch.equal(loss, PerturbedLoss(criterion)(LOGITS, FIRST))
+
+
+def test_class_weights_weight_both_parts():
+    weight = torch.tensor([0.2, 0.5, 1.0, 2.0, 3.0]).double()
+    loss = MixedTargetLoss(None, nn.CrossEntropyLoss(weight))(LOGITS, mixed(0.7))
+    assert torch.equal(loss, F.cross_entropy(LOGITS, mixed(0.7), weight))
+    split = MixedTargetLoss(LDAM(COUNTS, 0.0), nn.CrossEntropyLoss(weight))
+    torch.testing.assert_close(split(LOGITS, mixed(0.7)), loss)
+
+
+def test_running_statistics_learn_from_the_first_class_only():
+    isda = ISDA(C, NUM_FEATURES)
+    criterion = MixedTargetLoss(isda + LPL(C, decay=0.9))
+    criterion(LOGITS, mixed(0.8), FEATURES, WEIGHT)
+    assert isda.count.tolist() == torch.bincount(FIRST, minlength=C).tolist()
+    assert criterion.training
+    assert isda.training
+
+
+@pytest.mark.parametrize("kind", [PerturbedLoss, MixedTargetLoss])
+def test_evaluation_mode_gives_the_base_loss(kind):
+    criterion = kind(LogitAdjustment(COUNTS) + LPL(C)).eval()
+    assert torch.equal(criterion(LOGITS, FIRST), F.cross_entropy(LOGITS, FIRST))
+    assert not torch.equal(criterion.train()(LOGITS, FIRST), F.cross_entropy(LOGITS, FIRST))
+    if kind is MixedTargetLoss:
+        target = mixed(0.8)
+        assert torch.equal(
+            criterion.eval()(LOGITS, target), F.cross_entropy(LOGITS, target)
+        )
+
+
+def test_two_calls_before_one_backward():
+    """The recipe for mix-up by hand; ISDA's statistics move between the calls."""
+    criterion = PerturbedLoss(ISDA(C, NUM_FEATURES))
+    weight = WEIGHT.float().requires_grad_()
+    features = FEATURES.float()
+    losses = [criterion(features @ weight.T, y, features, weight) for y in (FIRST, SECOND)]
+    (0.7 * losses[0] + 0.3 * losses[1]).backward()
+    assert weight.grad.isfinite().all()
+
+
+# --- bad input ------------------------------------------------------------------------
+
+
+def test_soft_labels_where_hard_ones_are_needed():
+    message = (
+        r"integer labels, got torch.float64 of shape \(6, 5\).*MixedTargetLoss.*smooth"
+    )
+    with pytest.raises(ValueError, match=message):
+        PerturbedLoss(LPL(C))(LOGITS, mixed(0.7))
+
+
+BAD_TARGETS = {
+    "shape": (torch.ones(6, 4) / 4, r"shape of logits, \(6, 5\), or be integer labels"),
+    "float labels": (FIRST.double(), r"or be integer labels \(6,\), got torch.float64"),
+    "sum": (2 * mixed(0.7), "class probabilities.*sums from 2 to 2"),
+    "negative": (
+        smooth(FIRST) - 0.5 * smooth(SECOND) + 0.5 * smooth(FIRST),
+        "values from -0.5",
+    ),
+    "teacher": (torch.softmax(LOGITS, 1), "mix at most two classes.*teacher"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TARGETS)
+def test_bad_mixed_targets(name):
+    targets, message = BAD_TARGETS[name]
+    with pytest.raises(ValueError, match=message):
+        MixedTargetLoss(LPL(C))(LOGITS, targets)
+
+
+def test_smoothing_in_two_places():
+    with pytest.raises(ValueError, match="base_loss must not smooth labels itself"):
+        MixedTargetLoss(None, nn.CrossEntropyLoss(label_smoothing=0.1))
+
+
+class Output:
+    """Like a framework's output: it has logits and is not a tensor."""
+
+    logits = LOGITS
+
+
+def test_logits_wrapped_in_an_output_object():
+    with pytest.raises(ValueError, match=r"tensor, got Output; pass its \.logits"):
+        PerturbedLoss(LPL(C))(Output(), FIRST)
+    assert logits_of({"logits": LOGITS}) is LOGITS
+    with pytest.raises(ValueError, match=r"'logits', got dict with \['loss'\].*head"):
+        TrainerLoss()({"loss": LOGITS}, FIRST)
+
+
+def test_a_trainers_batch_without_labels():
+    with pytest.raises(ValueError, match="call the data set's column of classes 'labels'"):
+        TrainerLoss()({"logits": LOGITS}, None)
+
+
+# --- the Trainer's call ----------------------------------------------------------------
+
+
+def test_accumulated_batches_add_up_to_the_mean_over_all_samples():
+    loss = TrainerLoss(LPL(C, RankSplit(COUNTS), solver="linf"))
+    whole = loss({"logits": LOGITS}, FIRST)
+    parts = [
+        loss({"logits": LOGITS[rows]}, FIRST[rows], num_items_in_batch=torch.tensor(6))
+        for rows in (slice(0, 4), slice(4, 6))  # of different sizes
+    ]
+    torch.testing.assert_close(sum(parts), whole)
+
+
+def test_mixed_labels_are_counted_as_the_trainer_counts_them():
+    loss = TrainerLoss()
+    counted = mixed(0.7).ne(-100).sum()
+    torch.testing.assert_close(
+        loss(LOGITS, mixed(0.7), counted), F.cross_entropy(LOGITS, mixed(0.7))
+    )
+
+
+def test_nothing_is_perturbed_where_no_gradient_is_asked_for():
+    loss = TrainerLoss(LogitAdjustment(COUNTS) + LPL(C))
+    with torch.no_grad():
+        assert torch.equal(loss((LOGITS,), FIRST), F.cross_entropy(LOGITS, FIRST))
+    assert not torch.equal(loss((LOGITS,), FIRST), F.cross_entropy(LOGITS, FIRST))
+
+
+@pytest.fixture
+def quiet(tmp_path, monkeypatch):
+    """Frameworks that neither warn nor write into the repository."""
+    monkeypatch.chdir(tmp_path)
+    logging.disable(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    logging.disable(logging.NOTSET)
+
+
+class Linear(nn.Module):
+    """A model as the Trainer wants it."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(2, C, bias=False)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x, labels=None):
+        return {"logits": self.head(x)}
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_trainer_takes_the_same_step_in_one_batch_and_in_parts():
+    """Eight samples at once, or 3 + 3 + 2 with gradient accumulation."""
+    transformers = pytest.importorskip("transformers")
+    x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    rows = [{"x": row, "labels": c % C} for c, row in enumerate(x)]
+    weights, losses = [], []
+    for size, parts in ((8, 1), (3, 3)):
+        settings = transformers.TrainingArguments(
+            optim="sgd",
+            learning_rate=0.5,
+            max_steps=1,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=parts,
+            save_strategy="no",
+            disable_tqdm=True,
+            use_cpu=True,
+        )
+        loss = TrainerLoss(LogitAdjustment(COUNTS) + LPL(C, RankSplit(COUNTS), 0.5, "linf"))
+        trainer = transformers.Trainer(
+            Linear(),
+            settings,
+            train_dataset=rows,
+            eval_dataset=rows,
+            compute_loss_func=loss,
+        )
+        trainer.train()
+        weights.append(trainer.model.head.weight.detach().clone())
+        losses.append(trainer.evaluate()["eval_loss"])
+    torch.testing.assert_close(*weights)
+    targets = torch.tensor([row["labels"] for row in rows])
+    expected = F.cross_entropy(x @ weights[0].T, targets).item()
+    assert losses == pytest.approx([expected] * 2, rel=1e-4)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_trainer_says_what_is_missing():
+    transformers = pytest.importorskip("transformers")
+    settings = transformers.TrainingArguments(max_steps=1, disable_tqdm=True, use_cpu=True)
+    trainer = transformers.Trainer(
+        Linear(),
+        settings,
+        train_dataset=[{"x": torch.zeros(2)}] * 4,
+        compute_loss_func=TrainerLoss(LPL(C)),
+    )
+    with pytest.raises(ValueError, match="labels must come with each batch, got None"):
+        trainer.train()
+
+
+@pytest.mark.usefixtures("quiet")
+def test_lightnings_validation_sees_the_base_loss():
+    lightning = pytest.importorskip("lightning")
+    seen = {}
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(2, C)
+            self.loss = PerturbedLoss(LogitAdjustment(COUNTS))
+
+        def step(self, batch, name):
+            logits = self.net(batch[0])
+            loss = self.loss(logits, batch[1])
+            seen[name] = (loss.item(), F.cross_entropy(logits, batch[1]).item())
+            return loss
+
+        def training_step(self, batch, _):
+            return self.step(batch, "train")
+
+        def validation_step(self, batch, _):
+            self.step(batch, "validation")
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    data = torch.utils.data.TensorDataset(torch.randn(6, 2), FIRST)
+    loader = torch.utils.data.DataLoader(data, 6)
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        accelerator="cpu",
+    )
+    trainer.fit(Module(), loader, loader)
+    assert seen["validation"][0] == pytest.approx(seen["validation"][1])
+    assert abs(seen["train"][0] - seen["train"][1]) > 0.1
