@@ -107,6 +107,11 @@ def check_batch(
 
     Raises:
         ValueError: naming the argument, what it is and what it has to be.
+
+    >>> check_batch(torch.zeros(2, 3), torch.tensor([0, 3]))
+    Traceback (most recent call last):
+    ...
+    ValueError: targets must lie in [0, 2], got labels from 0 to 3
     """
     check_logits(logits, num_classes)
     if not isinstance(targets, Tensor) or not _is_integer(targets.dtype):

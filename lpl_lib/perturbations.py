@@ -33,6 +33,13 @@ class Perturbation(nn.Module):
 
     Attributes:
         num_classes: the number of classes ``C`` it was made for; ``None`` if any.
+
+    >>> class Margin(Perturbation):
+    ...     def delta(self, logits, targets, features=None, head_weight=None):
+    ...         one_hot = torch.nn.functional.one_hot(targets, logits.shape[1])
+    ...         return -0.5 * one_hot.to(logits.dtype)
+    >>> Margin()(torch.zeros(1, 2), torch.tensor([0])).abs()
+    tensor([[0.5000, 0.0000]])
     """
 
     num_classes: int | None = None

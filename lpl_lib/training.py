@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from lpl_lib.checks import check_count, check_number
 from lpl_lib.data import LabelledImages
@@ -15,7 +14,11 @@ from lpl_lib.losses import PerturbedLoss
 
 
 def best_device() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
+    """Return the GPU where there is one, else the CPU.
+
+    >>> best_device().type in ("cuda", "cpu")
+    True
+    """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -53,7 +56,15 @@ def fit(
 
     Raises:
         ValueError: an argument out of range; no image.
+
+    >>> from lpl_lib import SmallConvNet, digits
+    >>> train, test = digits()
+    >>> history = fit(SmallConvNet(10), PerturbedLoss(), train, epochs=2)
+    >>> history[1] < history[0]
+    True
     """
+    from tqdm import tqdm  # here, not above: the losses need torch alone
+
     check_count(epochs, "epochs")
     check_count(batch_size, "batch_size")
     check_number(lr, "lr", strict=True)
@@ -94,7 +105,11 @@ def fit(
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, batch_size: int = 1024) -> Tensor:
-    """Return the logits ``(N, C)`` of ``images`` in evaluation mode, on the CPU."""
+    """Return the logits ``(N, C)`` of ``images`` in evaluation mode, on the CPU.
+
+    >>> predict(nn.Linear(4, 3), torch.zeros(5, 4), batch_size=2).shape
+    torch.Size([5, 3])
+    """
     device = next(model.parameters()).device
     model.eval()
     return torch.cat([model(part.to(device)).cpu() for part in images.split(batch_size)])

@@ -63,7 +63,7 @@ class Address:
         return (
             "import importlib.util\n"
             'if importlib.util.find_spec("lpl_lib") is None:  # on Colab\n'
-            f'    %pip install -q "git+{self.repository}@{self.branch}"'
+            f'    %pip install -q "lpl-lib[book] @ git+{self.repository}@{self.branch}"'
         )
 
 

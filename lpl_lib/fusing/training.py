@@ -25,7 +25,8 @@ class Run(NamedTuple):
     Attributes:
         net: the trained network.
         losses: the training loss of each step.
-        finite: whether every loss and every gradient was finite.
+        finite: whether every loss and every gradient was finite; the first that is not
+            ends the run.
         shift: ``(C,)``, what is added to the logits at test time.
     """
 
@@ -75,11 +76,12 @@ def train(
         optimiser.zero_grad()
         loss.backward()
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
-        finite &= all(bool(gradient.isfinite().all()) for gradient in gradients)
+        losses.append(float(loss.detach()))
+        finite = all(bool(part.isfinite().all()) for part in (loss.detach(), *gradients))
+        if not finite:
+            break  # nothing is learnt from here on
         optimiser.step()
         schedule.step()
-        losses.append(float(loss.detach()))
-    finite &= bool(torch.tensor(losses).isfinite().all())
     shift = -log_prior(counts).float() if method.post_hoc else torch.zeros(len(counts))
     return Run(net, losses, finite, shift)
 
