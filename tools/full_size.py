@@ -11,15 +11,18 @@ through all of it at a size for the CPU, to see that it works.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import lzma
 import shutil
-import subprocess
 import sys
 import tarfile
 import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+
+from lpl_lib.run.__main__ import main as run
 
 EXPERIMENTS = ("cifar10-lt100", "cifar10-lt10", "cifar10")
 # what a damaged archive ends in, whatever it is packed with
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 left = (until - time.monotonic()) / 60
                 if left <= 0 or status:
                     break
-                status = subprocess.call(command(experiment, stage, left, options))
+                status = run(command(experiment, stage, left, options))
                 if _missing(experiment, stage, options):
                     break  # what follows needs it
     finally:
@@ -79,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def command(
     experiment: str, stage: list[str], minutes: float, options: argparse.Namespace
 ) -> list[str]:
-    """Return the command of one stage of one experiment."""
-    words = [sys.executable, "-m", "lpl_lib.run", experiment, *stage]
+    """Return the arguments of ``lpl_lib.run`` for one stage of one experiment."""
+    words = [experiment, *stage]
     words += ["--minutes", f"{minutes:.2f}", "--quiet"]
     words += ["--results", str(options.results), "--checkpoints", str(options.checkpoints)]
     if options.jobs > 1:
@@ -96,11 +99,12 @@ def command(
 def _missing(experiment: str, stage: list[str], options: argparse.Namespace) -> bool:
     """Whether runs of a stage are still to be done."""
     words = [*command(experiment, stage, 0.0, options), "--missing"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    print(
-        f"{experiment} {' '.join(stage)}:", done.stdout.rpartition("\n")[0] or done.stderr
-    )
-    return done.returncode != 0 or not done.stdout.splitlines()[-1].startswith("0 of ")
+    listed = io.StringIO()
+    with contextlib.redirect_stdout(listed):
+        status = run(words)
+    lines = listed.getvalue().splitlines()
+    print(f"{experiment} {' '.join(stage)}:", *lines[-1:])
+    return status != 0 or not lines[-1].startswith("0 of ")
 
 
 def unpack(archive: Path) -> None:
