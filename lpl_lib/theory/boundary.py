@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
@@ -27,9 +26,9 @@ from lpl_lib.theory.gaussians import Array, TwoGaussians, class_errors
 
 def perturbed_risk(
     model: TwoGaussians,
-    bias: ArrayLike,
-    eps_plus: ArrayLike = 0.0,
-    eps_minus: ArrayLike = 0.0,
+    bias: float | Array,
+    eps_plus: float | Array = 0.0,
+    eps_minus: float | Array = 0.0,
 ) -> Array:
     r"""Return the risk that the perturbed classes give to a bias.
 
@@ -51,7 +50,7 @@ def perturbed_risk(
 
 
 def optimal_bias(
-    model: TwoGaussians, eps_plus: ArrayLike = 0.0, eps_minus: ArrayLike = 0.0
+    model: TwoGaussians, eps_plus: float | Array = 0.0, eps_minus: float | Array = 0.0
 ) -> Array:
     r"""Return the bias with the smallest perturbed risk.
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from lpl_lib.checks import check_count, check_number
@@ -86,7 +86,7 @@ class Errors(NamedTuple):
     worst: Array
 
 
-def class_errors(model: TwoGaussians, bias: ArrayLike) -> Errors:
+def class_errors(model: TwoGaussians, bias: float | Array) -> Errors:
     r"""Return the errors of "decide + where :math:`w^\top x + b > 0`".
 
     .. math:: R_+ = \Phi\!\left(-\frac{m + b}{K\sigma}\right), \qquad
