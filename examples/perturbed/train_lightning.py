@@ -26,8 +26,10 @@ class Classifier(L.LightningModule):
 L.seed_everything(0)
 model = Classifier()
 loader = DataLoader(TensorDataset(*train), 64, shuffle=True, drop_last=True)
-L.Trainer(max_epochs=30, logger=False, enable_checkpointing=False,
-          enable_progress_bar=False).fit(model, loader)
+trainer = L.Trainer(
+    max_epochs=30, logger=False, enable_checkpointing=False,
+    enable_model_summary=False, enable_progress_bar=False)
+trainer.fit(model, loader)
 
 logits = lpl_lib.predict(model.net, test.images)
 accuracy = lpl_lib.class_accuracy(logits, test.targets)

@@ -1,7 +1,7 @@
 # examples/perturbed/train_transformers.py
 import torch
-from transformers import (
-    Trainer, TrainingArguments, ViTConfig, ViTForImageClassification, set_seed)
+from transformers import Trainer, TrainingArguments, set_seed
+from transformers import ViTConfig, ViTForImageClassification
 
 import lpl_lib
 from lpl_lib import LPL, LogitAdjustment, RankSplit, TrainerLoss
@@ -22,7 +22,7 @@ trainer = Trainer(
     TrainingArguments(learning_rate=2e-3, num_train_epochs=40,
                       per_device_train_batch_size=64, save_strategy="no"),
     train_dataset=rows(train),
-    compute_loss_func=TrainerLoss(LogitAdjustment(n) + LPL(10, RankSplit(n))),
+    compute_loss_func=TrainerLoss(LogitAdjustment(n) + LPL(10, RankSplit(n)))
 )
 trainer.train()
 

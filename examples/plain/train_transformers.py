@@ -1,7 +1,7 @@
 # examples/plain/train_transformers.py
 import torch
-from transformers import (
-    Trainer, TrainingArguments, ViTConfig, ViTForImageClassification, set_seed)
+from transformers import Trainer, TrainingArguments, set_seed
+from transformers import ViTConfig, ViTForImageClassification
 
 import lpl_lib
 
