@@ -89,7 +89,8 @@ def inaturalist(size: int) -> tuple[LabelledImages, LabelledImages, list[str]]:
 
     Raises:
         RuntimeError: images or ``val2018.json`` missing; it says what to do.
-        ValueError: images that cannot be decoded; see :func:`lpl_lib.data.folder.read_folder`.
+        ValueError: images that cannot be decoded; see
+            :func:`lpl_lib.data.folder.read_folder`.
     """
     from torchvision.datasets import INaturalist
 

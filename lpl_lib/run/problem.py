@@ -71,7 +71,8 @@ def load_problem(spec: DataSpec, seed: int, held_out: float = 0.0) -> Problem:
             the source is.
 
     Raises:
-        ValueError, RuntimeError, FileNotFoundError: see :mod:`lpl_lib.data.folder` and :mod:`lpl_lib.data.sources`.
+        ValueError, RuntimeError, FileNotFoundError: see
+            :mod:`lpl_lib.data.folder` and :mod:`lpl_lib.data.sources`.
     """
     source = load_source(spec)
     draw = seed if spec.draw == "seed" else spec.draw
