@@ -51,7 +51,7 @@ def train(
 
     Args:
         net: has ``features`` and a linear ``head``, as :class:`~lpl_lib.SmallConvNet`.
-        method: see :data:`lpl_lib.fusing.METHODS`.
+        method: one of ``lpl_lib.fusing.METHODS``, or several fused.
         data: the training set; all classes have images.
         steps: number of batches, >= 1.
         seed: of the batches and of the mixing.
