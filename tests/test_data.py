@@ -21,6 +21,7 @@ from lpl_lib import (
     long_tail_indices,
 )
 from lpl_lib.data import checksum, cifar, data_folder, hold_out, inaturalist, read_folder
+from lpl_lib.data.folder import CorruptImagesError, SkippedImagesWarning
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def spoil(folder):
 def test_files_that_cannot_be_decoded_are_listed_or_skipped(tmp_path):
     write_images(tmp_path, [(6, 4)] * 2)
     spoil(tmp_path)
-    with pytest.raises(ValueError, match="3 of 5 cannot be used") as caught:
+    with pytest.raises(CorruptImagesError, match="3 of 5 cannot be used") as caught:
         read_folder(tmp_path)
     for name, reason in [
         ("cut.jpg", "truncated"),
@@ -252,14 +253,18 @@ def test_files_that_cannot_be_decoded_are_listed_or_skipped(tmp_path):
         assert f"{name} (" in str(caught.value)
         assert reason in str(caught.value)
     assert "skip_corrupt=True" in str(caught.value)
-    data, _ = read_folder(tmp_path, skip_corrupt=True)
+    with pytest.warns(SkippedImagesWarning, match="3 of 5 .* left out: .*cut.jpg"):
+        data, _ = read_folder(tmp_path, skip_corrupt=True)
     assert data.targets.tolist() == [0, 1]
 
 
 def test_a_class_of_which_nothing_is_left(tmp_path):
     write_images(tmp_path, [(6, 4)] * 2)
     (tmp_path / "class-1" / "one.png").write_text("no image")
-    with pytest.raises(ValueError, match=r"class 'class-1' .* has none left"):
+    with (
+        pytest.warns(SkippedImagesWarning, match="1 of 2"),
+        pytest.raises(ValueError, match=r"class 'class-1' .* has none left"),
+    ):
         read_folder(tmp_path, skip_corrupt=True)
 
 

@@ -19,6 +19,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
+from lpl_lib.data.folder import SkippedImagesWarning
 from lpl_lib.methods import METHODS
 from lpl_lib.records import as_text, read
 from lpl_lib.run.__main__ import main
@@ -566,6 +567,24 @@ def test_a_folder_with_a_test_set_of_its_own(photographs, monkeypatch, capsys):
     (place / "test" / "birds").rename(place / "test" / "dogs")
     assert command("folder", *tiny, "model.name=small-conv") == 0
     assert read("results/folder.jsonl")[0]["tested"] == [1, 1]
+
+
+def test_corrupt_images_are_listed_and_not_trained_past(photographs, monkeypatch, capsys):
+    monkeypatch.chdir(photographs.parent)
+    (photographs / "dogs" / "cut.png").write_bytes(b"no image")
+    tiny = ["folder", "--data", "photographs", "--methods", "ce", "--set"]
+    tiny += ["recipe.epochs=1", "model.name=small-conv"]
+    assert command(*tiny) == 2
+    said = capsys.readouterr().err
+    assert "1 of 43 cannot be used" in said
+    assert "cut.png (cannot identify" in said
+    assert "--set data.skip_corrupt=true" in said
+    assert read("results/folder.jsonl") == []
+    with pytest.warns(SkippedImagesWarning, match="1 of 43 .* left out: .*cut.png"):
+        assert command(*tiny, "data.skip_corrupt=true") == 0
+    (record,) = read("results/folder.jsonl")
+    assert sum(record["counts"]) + sum(record["tested"]) == 42
+    assert record["config"]["data"]["skip_corrupt"]
 
 
 def test_a_folder_that_is_not_there(tmp_path, monkeypatch, capsys):

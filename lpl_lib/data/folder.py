@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,14 @@ from lpl_lib.data.images import LabelledImages
 # Grey levels beyond a byte: Pillow would cut them off at 255 without a word.
 WIDE_MODES = ("I", "F")
 NAMED = 5  # files that an error lists by name
+
+
+class CorruptImagesError(ValueError):
+    """Files of a data set that cannot be decoded, and were not to be left out."""
+
+
+class SkippedImagesWarning(UserWarning):
+    """Files of a data set that cannot be decoded, and were left out as asked."""
 
 
 def image_folder(folder: str | Path) -> LabelledImages:
@@ -50,15 +59,17 @@ def read_folder(
             Classes are numbered in the alphabetical order of their folders' names.
         size: height and width to bring each image to (shorter side resized, middle cut
             out); ``None`` keeps them and wants all of one size.
-        skip_corrupt: leave out files that cannot be decoded instead of refusing them.
+        skip_corrupt: leave out files that cannot be decoded instead of refusing them; a
+            :class:`SkippedImagesWarning` lists them.
 
     Returns:
         images ``(N, 3, height, width)``, uint8; grey and palette images become colour.
 
     Raises:
         FileNotFoundError: no such folder, no class in it, or a class without images.
-        ValueError: a single class; files that cannot be decoded or have more than 8
-            bits a channel (listed); images of several sizes.
+        CorruptImagesError: files that cannot be decoded or have more than 8 bits a
+            channel (listed).
+        ValueError: a single class; images of several sizes.
     """
     from torchvision.datasets import ImageFolder
 
@@ -100,12 +111,18 @@ def decode(
         for file, result in zip(files, results, strict=True)
         if isinstance(result, str)
     ]
-    if corrupt and not skip_corrupt:
+    if corrupt:
         more = f" and {len(corrupt) - NAMED} more" if len(corrupt) > NAMED else ""
-        raise ValueError(
-            f"files must hold images of 8 bits a channel, but {len(corrupt)} of "
-            f"{len(files)} cannot be used: {'; '.join(corrupt[:NAMED])}{more}. Repair or "
-            "remove them, or pass skip_corrupt=True"
+        count, listed = f"{len(corrupt)} of {len(files)}", "; ".join(corrupt[:NAMED]) + more
+        if not skip_corrupt:
+            raise CorruptImagesError(
+                f"files must hold images of 8 bits a channel, but {count} cannot be used: "
+                f"{listed}. Repair or remove them, or pass skip_corrupt=True"
+            )
+        warnings.warn(
+            f"{count} files cannot be used and are left out: {listed}",
+            SkippedImagesWarning,
+            stacklevel=3,
         )
     kept = [i for i, result in enumerate(results) if not isinstance(result, str)]
     pixels = [result for result in results if not isinstance(result, str)]

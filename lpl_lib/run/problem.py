@@ -21,6 +21,7 @@ from lpl_lib.data import (
     long_tail_indices,
     read_folder,
 )
+from lpl_lib.data.folder import CorruptImagesError
 from lpl_lib.metrics import frequency_groups
 from lpl_lib.run.experiment import DataSpec, Groups
 
@@ -154,7 +155,12 @@ def _folder(spec: DataSpec) -> Source:
     place = _place(spec)
 
     def images(folder: Path) -> tuple[LabelledImages, list[str]]:
-        return read_folder(folder, size=spec.size, skip_corrupt=spec.skip_corrupt)
+        try:
+            return read_folder(folder, size=spec.size, skip_corrupt=spec.skip_corrupt)
+        except CorruptImagesError as error:
+            raise CorruptImagesError(
+                f"{error}; on the command line: --set data.skip_corrupt=true"
+            ) from error
 
     if (place / "train").is_dir() != (place / "test").is_dir():
         raise ValueError(f"{place} must hold both train and test, or neither")
