@@ -14,6 +14,7 @@ from lpl_lib.metrics import Interval
 from lpl_lib.multilabel.record import PUBLISHED
 from lpl_lib.records import Record, interval, paired, read, table
 from lpl_lib.run.experiment import load_experiment
+from lpl_lib.run.plan import Run, digest
 from lpl_lib.run.report import current
 
 if TYPE_CHECKING:  # at run time where it is used: it is slow to import
@@ -45,18 +46,27 @@ def lines(name: str) -> list[dict[str, Any]]:
 def records(name: str) -> list[Record]:
     """Return the test records of an experiment as it stands now; none if none is there.
 
-    As :func:`~lpl_lib.run.report.current`, from :func:`lines`.
+    As :func:`~lpl_lib.run.report.current`, from :func:`lines`, but whether or not the
+    images are at hand: for a folder of images the key of a run holds the folder's
+    identity, which the reader's machine does not know.
 
     Args:
         name: of the experiment, such as ``"digits-lt50"``.
     """
     experiment = load_experiment(name)
+    methods = list(experiment.methods)
+    here = Run(experiment, methods[0], {}, 0, "test").config["data"]
+    by_key = {}
+    for record in lines(name):
+        config = record["config"]
+        data = {k: here.get(k) if k == "identity" else v for k, v in config["data"].items()}
+        by_key[digest({**config, "data": data})] = record
+    known = [{**record, "key": key} for key, record in by_key.items()]
     try:
-        return current(
-            experiment, list(experiment.methods), range(experiment.seeds), lines(name)
-        )
+        found = current(experiment, methods, range(experiment.seeds), known)
     except ValueError:  # no test run is recorded yet
         return []
+    return [by_key[record["key"]] for record in found]
 
 
 def origin(runs: Sequence[Record]) -> str:
@@ -77,7 +87,7 @@ def origin(runs: Sequence[Record]) -> str:
     parts = [
         f"{runs[0]['data']}: {len(runs)} runs, {runs[0]['config']['model']['name']}, "
         f"{runs[0]['config']['recipe']['epochs']} epochs, last epoch",
-        f"seeds {seeds[0]} to {seeds[-1]}; configurations "
+        f"{_span('seed', seeds)}; configurations "
         f"{hashlib.sha256(keys.encode()).hexdigest()[:12]}; commit "
         + ", ".join(sorted({run["commit"][:8] for run in runs})),
         f"{', '.join(sorted({run['device'] for run in runs}))}; "
@@ -167,6 +177,12 @@ def verdict(error: float, frame: pd.DataFrame, method: str) -> tuple[Interval | 
     if abs(ours.mean - error) <= max(ours.half, 0.5):
         return ours, "reproduced"
     return ours, "ours is lower" if ours.mean < error else "ours is higher"
+
+
+def _span(what: str, seeds: Sequence[int]) -> str:
+    """``seeds 0 to 19``, or ``seed 0``."""
+    first, last = seeds[0], seeds[-1]
+    return f"{what} {first}" if first == last else f"{what}s {first} to {last}"
 
 
 def _text(found: Interval, *, sign: bool = False) -> str:
