@@ -1,0 +1,66 @@
+"""Tables and verdicts of ledgers, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lpl_lib.run import evidence
+from lpl_lib.run.experiment import load_experiment
+from lpl_lib.run.plan import Run
+
+
+def frame(**scores: list[float]) -> pd.DataFrame:
+    """Accuracies by method, a seed each."""
+    rows = [
+        {"seed": seed, "method": method, "all": value}
+        for method, values in scores.items()
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_verdict_by_interval_and_by_half_a_point() -> None:
+    runs = frame(la=[78.0, 78.2, 77.8], ce=[70.0], wide=[60.0, 70.0, 80.0])
+    said = {
+        error: evidence.verdict(error, runs, "la")[1] for error in (22.0, 22.4, 25.0, 20.0)
+    }
+    assert said == {
+        22.0: "reproduced",
+        22.4: "reproduced",
+        25.0: "ours is lower",
+        20.0: "ours is higher",
+    }
+    assert evidence.verdict(40.0, runs, "wide")[1] == "reproduced"
+    assert evidence.verdict(30.0, runs, "ce")[1] == "one seed: no verdict"
+    assert evidence.verdict(30.0, pd.DataFrame(), "ce") == (None, "not run: needs a GPU")
+
+
+def test_order_needs_two_common_seeds() -> None:
+    runs = frame(a=[3.0, 3.1, 2.9], b=[1.0, 1.2, 0.9], c=[3.2, 2.8, 3.0], one=[0.0])
+    assert evidence.order(runs, "a", "b")[1] == "agrees"
+    assert evidence.order(runs, "b", "a")[1] == "contradicts"
+    assert evidence.order(runs, "a", "c")[1] == "cannot be told"
+    assert evidence.order(runs, "a", "one")[1] == "cannot be told"
+    assert evidence.order(runs, "a", "none") == (None, "not recorded")
+    assert evidence.order(pd.DataFrame(), "a", "b") == (None, "not recorded")
+
+
+def test_records_of_a_folder_are_found_without_its_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "cifar10-lt100-small"
+    run = Run(load_experiment(name), "ce", {}, 0, "test")
+    config = run.config
+    config["data"]["identity"] = "of another machine"
+    line = {"key": "there", "config": config, "method": "ce", "seed": 0, "part": "test"}
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "README.md").touch()
+    (tmp_path / "results" / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "book").mkdir()
+    monkeypatch.chdir(tmp_path / "book")
+    assert evidence.records(name) == [line]
+    assert evidence.records("digits") == []
