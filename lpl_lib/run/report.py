@@ -96,7 +96,15 @@ def as_figure(records: Sequence[Record], title: str) -> Figure:
         for row, method in enumerate(methods):
             values = frame.loc[frame["method"] == method, column]
             mean, half = interval(values)
-            axis.plot(values, [row] * len(values), ".", color="#56B4E9", ms=3)
+            axis.plot(
+                values,
+                [row] * len(values),
+                ".",
+                color="#56B4E9",
+                ms=3,
+                zorder=1,  # below the intervals, and all in one picture of an SVG
+                rasterized=True,
+            )
             axis.errorbar(mean, row, xerr=half, fmt="o", ms=4, color="#333333", capsize=2)
         axis.set(title=column, xlabel="accuracy, %")
     axes[0, 0].set_yticks(range(len(methods)), methods)
