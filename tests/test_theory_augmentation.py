@@ -62,6 +62,17 @@ def test_isda_is_the_entropic_risk_and_bounds_the_mean(seed: int) -> None:
     assert case.loss() - 1e-9 <= float(weight @ losses) <= by_isda + 1e-9
 
 
+@pytest.mark.parametrize("seed", range(25))
+def test_more_noise_is_a_larger_mean_loss(seed: int) -> None:
+    """Covariances whose difference has no negative eigenvalue, to 1e-9."""
+    case = Case(seed, size=1.5)
+    losses, weight = case.noisy_losses()
+    extra = torch.randn(2, generator=torch.Generator().manual_seed(seed)).double()
+    case.factor = torch.linalg.cholesky(case.covariance + torch.outer(extra, extra))
+    wider, _ = case.noisy_losses()
+    assert weight @ wider >= weight @ losses - 1e-9
+
+
 def slope(errors: list[float]) -> float:
     return float(np.polyfit(np.log([1, 2, 4]), np.log(errors), 1)[0])
 
