@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,13 @@ from lpl_lib.multilabel import (
     parse_split_list,
 )
 from lpl_lib.multilabel.folder import data_folder
-from lpl_lib.multilabel.images import VOC_LABELS, ListedImages, VOCImages, mlt_images
+from lpl_lib.multilabel.images import (
+    VOC_LABELS,
+    COCOImages,
+    ListedImages,
+    VOCImages,
+    mlt_images,
+)
 from lpl_lib.multilabel.recipe import Recipe, run, transforms
 from lpl_lib.multilabel.split_lists import NUM_LABELS, SPLIT_LISTS
 
@@ -278,6 +285,83 @@ def test_bad_voc_trees_are_refused(tree):
     (root / "ImageSets" / "Main" / "train.txt").write_text("\n")
     with pytest.raises(ValueError, match="at least one image, got an empty list"):
         VOCImages(tree, "2012", "train", pil_to_tensor)
+
+
+# ----- images: a small set in COCO layout
+
+
+CATEGORIES = {1: "person", 3: "car", 90: "toothbrush"}  # COCO's ids have gaps
+OBJECTS = {  # image: (category, crowd)
+    9: [(90, 0), (90, 0)],
+    25: [],
+    30: [(1, 1), (3, 0)],
+}
+
+
+def write_coco(folder: Path, objects: dict[int, list[tuple[int, int]]]) -> Path:
+    """Write images and their annotations as COCO does; return the annotations' path."""
+    (folder / "train2017").mkdir(exist_ok=True)
+    for image in objects:
+        picture = Image.new("L", (20 + image, 10), 5 * image)  # COCO has grey images too
+        picture.save(folder / "train2017" / f"{image:012d}.jpg")
+    numbered = enumerate((i, c, crowd) for i, all_ in objects.items() for c, crowd in all_)
+    content = {
+        # not in the order of the ids, as in the real files
+        "images": [{"id": i, "file_name": f"{i:012d}.jpg"} for i in reversed(objects)],
+        "categories": [{"id": i, "name": n} for i, n in reversed(CATEGORIES.items())],
+        "annotations": [
+            {
+                "id": k,
+                "image_id": i,
+                "category_id": c,
+                "iscrowd": crowd,
+                "bbox": [0, 0, 5, 5],
+            }
+            for k, (i, c, crowd) in numbered
+        ],
+    }
+    path = folder / "instances_train2017.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_coco_reader_end_to_end(tmp_path, capsys):
+    annotations = write_coco(tmp_path, OBJECTS)
+    data = COCOImages(tmp_path / "train2017", annotations, pil_to_tensor)
+    assert len(data) == 3
+    assert data.labels == ("person", "car", "toothbrush")
+    assert data.targets.tolist() == [[0, 0, 1], [0, 0, 0], [1, 1, 0]]
+    for index, number in enumerate(OBJECTS):
+        image, target = data[index]
+        assert image.shape == (3, 10, 20 + number)
+        assert abs(int(image.float().mean()) - 5 * number) <= 3
+        assert torch.equal(target, data.targets[index])
+    assert capsys.readouterr().out == ""
+
+
+def test_images_of_a_list_agree_with_the_coco_reader(tmp_path):
+    data = COCOImages(tmp_path / "train2017", write_coco(tmp_path, OBJECTS), pil_to_tensor)
+    lines = "000000000009.jpg 2\n000000000025.jpg\n000000000030.jpg 0 1\n"
+    by_list = ListedImages(
+        tmp_path / "train2017", parse_split_list(lines, 3), pil_to_tensor
+    )
+    for index in range(3):
+        for one, other in zip(data[index], by_list[index], strict=True):
+            assert torch.equal(one, other)
+
+
+def test_bad_coco_sets_are_refused(tmp_path):
+    folder = tmp_path / "train2017"
+    with pytest.raises(
+        ValueError, match=r"instances_train2017\.json must list at least one"
+    ):
+        COCOImages(folder, write_coco(tmp_path, {}), pil_to_tensor)
+    with pytest.raises(ValueError, match="known categories, got 7 on image 9"):
+        COCOImages(folder, write_coco(tmp_path, {9: [(7, 0)]}), pil_to_tensor)
+    annotations = write_coco(tmp_path, OBJECTS)
+    (folder / "000000000025.jpg").unlink()
+    with pytest.raises(ValueError, match=r"1 are missing: 000000000025\.jpg$"):
+        COCOImages(folder, annotations, pil_to_tensor)
 
 
 def test_data_folder_is_named_by_the_environment(tmp_path, monkeypatch):

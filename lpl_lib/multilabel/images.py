@@ -1,15 +1,17 @@
-"""Multi-label images on disk: VOC by torchvision's reader, and any split list."""
+"""Multi-label images on disk: VOC and COCO by torchvision's readers, and split lists."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.datasets import VOCDetection
+from torchvision.datasets import CocoDetection, VOCDetection
 from torchvision.datasets.folder import default_loader
 
 from lpl_lib.multilabel.folder import data_folder
@@ -152,3 +154,58 @@ def _voc_targets(path: Path, number: dict[str, int]) -> Tensor:
             )
         targets[number[found["name"]]] = 1
     return targets
+
+
+class COCOImages(Dataset[tuple[Tensor, Tensor]]):
+    """A set in COCO layout, read by torchvision (which needs ``pycocotools``).
+
+    An image has a label if an object of that category is annotated on it, a crowd
+    included. An image without objects has no label: COCO has such images (48 of the 5,000
+    that are the test set of COCO-MLT).
+
+    Args:
+        folder: holds the images, as COCO's ``train2017`` does.
+        annotations: the file of the objects, such as ``instances_train2017.json``.
+        transform: maps a PIL image in colour to a tensor.
+
+    Attributes:
+        labels: names of the ``K`` categories, in the order of their ids. COCO's ids have
+            gaps (1 to 90 for 80 categories); labels count without gaps from 0.
+        targets: ``(N, K)``, float32, 0 or 1; images stand in the order of their ids.
+
+    Raises:
+        ValueError: a file without images; images that are not there, all counted, the
+            first five named; an object of an unknown category.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        annotations: str | Path,
+        transform: Callable[[Any], Tensor],
+    ) -> None:
+        with redirect_stdout(io.StringIO()):  # pycocotools reports progress by print
+            self.images = CocoDetection(str(folder), str(annotations), transform=transform)
+        coco, name = self.images.coco, Path(annotations).name
+        if not self.images.ids:
+            raise ValueError(f"annotations {name} must list at least one image, got none")
+        check_files(Path(folder), [coco.imgs[i]["file_name"] for i in self.images.ids])
+        number = {category: k for k, category in enumerate(sorted(coco.cats))}
+        self.labels = tuple(coco.cats[category]["name"] for category in number)
+        self.targets = torch.zeros(len(self.images), len(number))
+        for row, image in enumerate(self.images.ids):
+            for found in coco.imgToAnns[image]:
+                if found["category_id"] not in number:
+                    raise ValueError(
+                        f"annotations {name} must name known categories, got "
+                        f"{found['category_id']} on image {image}"
+                    )
+                self.targets[row, number[found["category_id"]]] = 1
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return an image and its targets ``(K,)``."""
+        image, _ = self.images[index]
+        return image, self.targets[index]
