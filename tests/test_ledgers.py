@@ -13,8 +13,14 @@ from lpl_lib.run import evidence
 from tools.bookfiles import ROOT, chapters, claims, read_notebook
 from tools.ledgers import (
     PaperClaim,
+    Statement,
+    boxes_of,
+    names_of_tests,
     paper_claims,
     paper_complaints,
+    statement_complaints,
+    statement_facts,
+    statements,
     verdict_of,
 )
 
@@ -112,3 +118,80 @@ def test_a_file_of_another_form_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises((TypeError, ValueError)):
         paper_claims(path)
+
+
+# --- statements and their tests -------------------------------------------------
+
+
+def test_every_statement_has_its_tests() -> None:
+    assert statement_complaints(statements(), statement_facts(), names_of_tests()) == []
+
+
+def test_statements_of_the_book_are_found() -> None:
+    found = {statement.label: statement for statement in statements()}
+    assert len(found) >= 40
+    assert found["thm-sign"].title == "The sign of the loss variation"
+    assert found["thm-sign"].status == "proof in the text"
+    assert found["def-4-setting"].status == "definition"
+
+
+BOXES = """\
+:::{prf:theorem} One
+:label: thm-one
+
+One.
+:::
+
+```{prf:proof}
+Clear.
+```
+
+::::{prf:lemma} Two
+:label: lem-two
+:::{note}
+Two.
+:::
+::::
+"""
+
+
+def test_boxes_and_their_proofs_are_read() -> None:
+    cells = [
+        {"cell_type": "markdown", "source": BOXES},
+        {"cell_type": "code", "source": BOXES},
+    ]
+    one, two = boxes_of({"cells": cells}, Path("x.ipynb"))
+    assert (one.label, one.kind, one.title) == ("thm-one", "theorem", "One")
+    assert (two.label, two.kind, two.title) == ("lem-two", "lemma", "Two")
+    assert (one.status, two.status) == ("proof in the text", "numerical")
+
+
+def test_a_statement_without_a_label_is_refused() -> None:
+    cells = [{"cell_type": "markdown", "source": ":::{prf:lemma} Two\nTwo.\n:::"}]
+    with pytest.raises(ValueError, match="lemma 'Two' has no label"):
+        boxes_of({"cells": cells}, Path("x.ipynb"))
+
+
+STATED = [Statement("thm-one", "theorem", "One", Path("x.ipynb"), proved=True)]
+FACTS = {"thm-one": {"tests": ["test_a::test_one"], "condition": "If so."}}
+
+
+@pytest.mark.parametrize(
+    ("stated", "facts", "complaint"),
+    [
+        (STATED, {}, "nothing is said of it"),
+        ([], FACTS, "is in no chapter"),
+        (STATED * 2, FACTS, "is stated twice"),
+        (STATED, {"thm-one": {"tests": ["test_a::test_two"]}}, "no test test_a::test_two"),
+        (STATED, {"thm-one": {"tests": []}}, "has no test"),
+        (STATED, {"thm-one": FACTS["thm-one"] | {"note": ""}}, "unknown key 'note'"),
+    ],
+)
+def test_a_broken_list_of_statements_is_found(
+    stated: list[Statement], facts: dict[str, dict[str, object]], complaint: str
+) -> None:
+    tests = {"test_a::test_one"}
+    assert statement_complaints(STATED, FACTS, tests) == []
+    found = statement_complaints(stated, facts, tests)
+    assert len(found) == 1
+    assert complaint in found[0]

@@ -1,7 +1,8 @@
 """Pages made of the ledgers that are kept as data.
 
 - the directive ``paper-claims``: the paper's claims of one part, with our verdicts;
-- the directive ``published-figures``: the paper's tables beside what is recorded.
+- the directive ``published-figures``: the paper's tables beside what is recorded;
+- the directive ``statements``: the chapters' theorems, their proofs and tests.
 """
 
 from __future__ import annotations
@@ -12,14 +13,23 @@ from typing import Any
 
 from docutils import nodes
 from lpl_pages import ROOT, BookTable, table, with_math
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 from lpl_lib.records import interval
 from lpl_lib.records import table as frame_of
 from lpl_lib.run import evidence
 from lpl_lib.run.experiment import load_experiment
-from tools.bookfiles import chapters, claims, read_notebook
-from tools.ledgers import PAPER_CLAIMS, PaperClaim, paper_claims
+from tools.bookfiles import chapters, claims, read_notebook, title
+from tools.ledgers import (
+    PAPER_CLAIMS,
+    STATEMENTS,
+    PaperClaim,
+    Statement,
+    boxes_of,
+    paper_claims,
+    statement_facts,
+)
 
 Cell = list[nodes.Node]
 
@@ -133,8 +143,48 @@ class PublishedFigures(BookTable):
         return [[nodes.Text(text)] for text in texts]
 
 
+class Statements(BookTable):
+    """The statements that the chapters make in boxes, a table for each chapter."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(STATEMENTS))
+        facts = statement_facts()
+        found: list[nodes.Node] = []
+        for path in chapters(ROOT):
+            self.env.note_dependency(str(path))
+            notebook = read_notebook(path)
+            stated = boxes_of(notebook, path)
+            if stated:
+                rows = [self.row(one, facts.get(one.label, {})) for one in stated]
+                heads = ("Statement", "Status", "Tests, and conditions")
+                found.append(nodes.rubric("", title(notebook)))
+                found.append(table(heads, rows, [30, 14, 56], "statements"))
+        return found
+
+    def row(self, one: Statement, facts: dict[str, Any]) -> list[Cell]:
+        """Link, status, tests and condition."""
+        reference = addnodes.pending_xref(
+            "",
+            nodes.inline("", one.title, classes=["std", "std-ref"]),
+            refdoc=self.env.docname,
+            refdomain="prf",
+            reftype="ref",
+            reftarget=one.label,
+            refexplicit=True,
+            refwarn=True,
+        )
+        cell: Cell = []
+        if "condition" in facts:
+            cell.append(line(*with_math(facts["condition"])))
+        for name in facts.get("tests", ()):
+            cell.append(line(nodes.literal("", name), kind="ledger-test"))
+        kind = line(nodes.Text(one.kind), kind="ledger-place")
+        return [[line(reference), kind], [nodes.Text(one.status)], cell]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it with Sphinx."""
     app.add_directive("paper-claims", PaperClaims)
     app.add_directive("published-figures", PublishedFigures)
+    app.add_directive("statements", Statements)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
