@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
+import torch
+import torch.nn.functional as F
 
+from lpl_lib import L2, LInf
 from lpl_lib.theory.boundary import optimal_bias
 from lpl_lib.theory.gaussians import TwoGaussians, class_errors
 
 PAGE = "book/perturbing/04-two-gaussians.html"
+BALL_PAGE = "book/learning/06-inner-problem.html"
 COLUMNS = ("plus", "minus", "average", "balanced", "worst")
 SLIDERS = ("K", "V", "m", "plus", "minus")
 ROUNDING = 0.05 + 1e-6  # percent, shown with one decimal
 
 
-@pytest.fixture
-def figure(browser, server: str):
-    """The page of chapter 4 on a phone, with its figure in view."""
+def opened(browser, address: str, name: str):
+    """A page on a phone, with one of its figures in view."""
     page = browser.new_page(viewport={"width": 390, "height": 800})
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(server + PAGE, wait_until="load")
-    box = page.locator("#fig-4-try .moving")
+    page.goto(address, wait_until="load")
+    box = page.locator(f"#{name} .moving")
     box.scroll_into_view_if_needed()
     yield box
     page.close()
     assert complaints == []
+
+
+@pytest.fixture
+def figure(browser, server: str):
+    yield from opened(browser, server + PAGE, "fig-4-try")
+
+
+@pytest.fixture
+def ball(browser, server: str):
+    yield from opened(browser, server + BALL_PAGE, "fig-6-try")
 
 
 def shown(figure, slider: str) -> str:
@@ -162,11 +176,127 @@ def test_it_fits_a_phone(figure) -> None:
     assert inside
 
 
-def test_the_still_figure_stays_where_no_script_runs(browser, server: str) -> None:
+@pytest.mark.parametrize(
+    ("address", "name"), [(PAGE, "fig-4-try"), (BALL_PAGE, "fig-6-try")]
+)
+def test_the_still_figure_stays_where_no_script_runs(
+    browser, server: str, address: str, name: str
+) -> None:
     page = browser.new_page(java_script_enabled=False)
-    page.goto(server + PAGE, wait_until="load")
-    drawing = page.locator("#fig-4-try img")
+    page.goto(server + address, wait_until="load")
+    drawing = page.locator(f"#{name} img")
     assert drawing.count() == 1
     assert drawing.get_attribute("alt")
-    assert page.locator("#fig-4-try .moving").count() == 0
+    assert page.locator(f"#{name} .moving").count() == 0
     page.close()
+
+
+# --- chapter 6: the loss over the ball ------------------------------------------
+
+LOGITS = ("u0", "u1", "u2")
+VALUES = """e => Object.fromEntries(
+  [...e.querySelectorAll("[data-value]")].map(c => [c.dataset.value, c.textContent]))"""
+CHECKED = "e => e.querySelector('input:checked').value"
+DIGITS = 0.0005 + 1e-6  # three decimals are shown
+
+
+def chosen(ball, name: str) -> str:
+    return ball.locator(f"[data-name={name}]").evaluate(CHECKED)
+
+
+def check_ball(ball) -> dict[str, float]:
+    """Losses, probabilities and perturbations on show are those of the library's solver.
+
+    The Euclidean ball is solved to the end here; LPL itself makes two steps.
+    """
+    u = torch.tensor([[number(shown(ball, name)) for name in LOGITS]]).double()
+    y = torch.tensor([int(chosen(ball, "label"))])
+    epsilon = number(shown(ball, "epsilon"))
+    solver = L2(steps=500) if chosen(ball, "norm") == "l2" else LInf()
+    texts = {key: number(text) for key, text in ball.evaluate(VALUES).items()}
+    for row, sign in (("before", 0.0), ("largest", 1.0), ("smallest", -1.0)):
+        radius = torch.tensor([sign * epsilon]).double()
+        delta = solver(u, y, radius, epsilon) if sign * epsilon else torch.zeros_like(u)
+        loss = float(F.cross_entropy(u + delta, y))
+        wanted = [loss, math.exp(-loss), *delta[0].tolist()]
+        for column, value in zip(("loss", "p", "0", "1", "2"), wanted, strict=True):
+            assert abs(texts[f"{row}-{column}"] - value) < DIGITS, (
+                f"{row} {column}: {texts} at {u}, {y}, {solver}, {epsilon}"
+            )
+    return texts
+
+
+def choose(ball, name: str, value: str) -> None:
+    ball.locator(f"[data-name={name}] input[value='{value}']").check()
+
+
+def test_the_ball_shows_the_numbers_of_the_library(ball) -> None:
+    """For both balls, each label, and settings from all over the sliders."""
+    draw = torch.Generator().manual_seed(0)
+    for norm, label in itertools.product(("l2", "linf"), "012"):
+        choose(ball, "norm", norm)
+        choose(ball, "label", label)
+        check_ball(ball)
+        for _ in range(4):
+            moves = torch.randint(-8, 9, (4,), generator=draw).tolist()
+            for slider, count in zip((*LOGITS, "epsilon"), moves, strict=True):
+                press(
+                    ball, slider, *["ArrowRight" if count > 0 else "ArrowLeft"] * abs(count)
+                )
+            check_ball(ball)
+    press(ball, "epsilon", "Home")
+    assert check_ball(ball)["largest-loss"] == check_ball(ball)["before-loss"]
+
+
+def test_the_ball_is_chosen_by_keyboard(ball) -> None:
+    before = ball.locator("svg").get_attribute("aria-label")
+    ball.locator("[data-name=norm] input[value=l2]").focus()
+    ball.page.keyboard.press("ArrowRight")
+    assert chosen(ball, "norm") == "linf"
+    assert ball.locator("svg polygon.edge").count() == 2
+    ball.locator("[data-name=label] input[value='0']").focus()
+    ball.page.keyboard.press("ArrowRight")
+    assert chosen(ball, "label") == "1"
+    check_ball(ball)
+    assert ball.locator("svg").get_attribute("aria-label") != before
+    assert words_are_announced(ball)
+
+
+def test_logits_can_be_drawn_up_and_down(ball) -> None:
+    for index, slider in enumerate(LOGITS):
+        grip = ball.locator(f".grip[data-class='{index}']")
+        grip.scroll_into_view_if_needed()
+        place = grip.bounding_box()
+        across, mouse = place["x"] + place["width"] / 2, ball.page.mouse
+        mouse.move(across, place["y"] + place["height"] / 2)
+        mouse.down()
+        assert shown(ball, slider) in ("0.0", "0.1", "−0.1")
+        mouse.move(across, place["y"] + place["height"] / 4, steps=3)
+        mouse.up()
+        assert 2.4 <= number(shown(ball, slider)) <= 2.8
+        check_ball(ball)
+
+
+def test_two_even_rivals_have_two_maxima_beyond_the_square_root_of_six(ball) -> None:
+    """The exercise of the chapter: they part where epsilon exceeds sqrt(C (C - 1))."""
+    ball.get_by_role("button", name="Two maxima").press("Enter")
+    assert "two maxima" in ball.locator(".words").inner_text()
+    maxima = ball.locator("svg .mark.largest")
+    assert maxima.count() == 2 + 3  # two on the map, three beside the bars
+    press(ball, "epsilon", *["ArrowLeft"] * 5)
+    assert shown(ball, "epsilon") == "2.5"
+    assert maxima.count() == 2 + 3
+    press(ball, "epsilon", "ArrowLeft")
+    assert maxima.count() == 1 + 3
+    check_ball(ball)
+
+
+def test_the_ball_fits_a_phone_and_its_sliders_speak(ball) -> None:
+    assert ball.evaluate("e => e.scrollWidth <= e.clientWidth")
+    overflow = ball.page.evaluate(
+        "document.documentElement.scrollWidth - window.innerWidth"
+    )
+    assert overflow <= 0
+    for slider in (*LOGITS, "epsilon"):
+        control = ball.locator(f"input[name={slider}]")
+        assert control.get_attribute("aria-valuetext") == shown(ball, slider)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools.bookfiles import ROOT, address, read_yaml
+from tools.bookfiles import ROOT, address, chapters, read_yaml
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 DOCUMENTS = (
@@ -52,18 +52,53 @@ def test_jupyter_book_is_held_below_two() -> None:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflow_is_sound(path: Path) -> None:
     workflow = read_yaml(path)
+    assert workflow["name"] == path.stem
     assert workflow["permissions"] == {"contents": "read"}
-    branches = workflow[True]["push"]["branches"]  # YAML reads the key `on` as true
-    assert branches == [address().branch]
+    assert workflow["concurrency"]["group"].startswith(path.stem)
+    starts = workflow[True]  # YAML reads the key `on` as true
+    assert "workflow_dispatch" in starts
+    if "push" in starts:
+        assert starts["push"]["branches"] == [address().branch]
     for job in workflow["jobs"].values():
+        assert 0 < job["timeout-minutes"] <= 120
         for step in job["steps"]:
             assert ("uses" in step) != ("run" in step)
             if "uses" in step:
                 assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step["uses"])
 
 
-def test_there_are_workflows_for_tests_and_pages() -> None:
-    assert {path.name for path in WORKFLOWS} == {"test.yml", "pages.yml"}
+def test_there_are_workflows_for_tests_pages_and_what_breaks_by_itself() -> None:
+    assert {path.stem for path in WORKFLOWS} == {"test", "pages", "weekly"}
+
+
+def test_what_breaks_by_itself_is_run_weekly_and_reported() -> None:
+    workflow = read_yaml(ROOT / ".github" / "workflows" / "weekly.yml")
+    assert re.fullmatch(r"\d+ \d+ \* \* \d", workflow[True]["schedule"][0]["cron"])
+    jobs = workflow["jobs"]
+    assert any("lychee" in step.get("uses", "") for step in jobs["links"]["steps"])
+    assert "colab-images/public/runtime" in jobs["colab"]["steps"][-1]["run"]
+    assert set(jobs["report"]["needs"]) == {"links", "colab"}
+    assert jobs["report"]["permissions"] == {"issues": "write"}
+    assert "failure()" in jobs["report"]["if"]
+
+
+def test_each_chapter_is_run_as_colab_would(tmp_path: Path) -> None:
+    """The script of the weekly run finds every chapter, and says which failed."""
+    python = tmp_path / "python3"  # stands for Colab's: prints what it was asked for
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] && echo versions || ls; test "$1" = -c\n')
+    python.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / ".ci" / "colab"],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    wanted = {chapter.relative_to(ROOT / "book").as_posix() for chapter in chapters()}
+    assert done.returncode == 1
+    assert set(re.findall(r"^failed: (.+)$", done.stderr, re.MULTILINE)) == wanted
+    assert done.stdout.count("\nchapter.ipynb\n") == len(wanted)  # and nothing beside it
 
 
 def test_continuous_integration_runs_make_test() -> None:

@@ -122,6 +122,16 @@ def test_status_lists_every_chapter() -> None:
         assert notebook["metadata"]["lpl"]["device"] in status.text
 
 
+def test_lecturers_find_every_chapter_with_its_cost() -> None:
+    teaching = parsed(HTML / "book" / "back" / "teaching.html")
+    for path in chapters():
+        notebook = read_notebook(path)
+        assert title(notebook) in teaching.text
+        assert f"{notebook['metadata']['lpl']['seconds']} s" in teaching.text
+    front = parsed(HTML / "book" / "index.html")
+    assert "back/teaching.html" in front.links
+
+
 def test_nothing_private_is_published() -> None:
     for path in PAGES:
         assert str(ROOT) not in path.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 - the directive ``claims-ledger``: all claims of all chapters in one table;
 - the directive ``run-status``: size, device, run time, versions of each chapter;
+- the directive ``course-budget``: reading time, run time, exercises of each chapter;
 - solutions and proofs with ``:class: dropdown`` as native, foldable ``<details>``
   (no script; the dropdown of sphinx-togglebutton fails on proofs);
 - an anchor for each claim, so that ``{ref}`C1.2 <claim-c1-2>` `` links to it;
@@ -166,6 +167,29 @@ class RunStatus(BookTable):
         ]
 
 
+class CourseBudget(BookTable):
+    """What each chapter costs a class: time to read, time to run, exercises."""
+
+    def run(self) -> list[nodes.Node]:
+        rows: list[list[list[nodes.Node]]] = []
+        for path in chapters(ROOT):
+            self.env.note_dependency(str(path))
+            notebook = read_notebook(path)
+            cells = [c["source"] for c in notebook["cells"] if c["cell_type"] == "markdown"]
+            words = "\n".join(cells)
+            reading = re.search(r"\*Time:\* (?:about )?(.+?) to read", words)
+            stored: dict[str, Any] = notebook["metadata"].get("lpl", {})
+            if reading is None or not stored:
+                self.warn("course-budget: no time to read, or no time to run", path)
+                continue
+            exercises = len(re.findall(r"^:::+\{exercise(?:-start)?\}", words, re.M))
+            texts = (reading[1], f"{stored['seconds']} s", str(exercises))
+            first = [self.link("/" + docname(path), title(notebook), "doc")]
+            rows.append([first, *([nodes.Text(text)] for text in texts)])
+        heads = ("Chapter", "To read", "To run", "Exercises")
+        return [table(heads, rows, [46, 26, 14, 14], "course-budget")]
+
+
 class folded(nodes.General, nodes.Element):  # noqa: N801 (node names are lower case)
     """A box that is closed until the reader opens it."""
 
@@ -308,6 +332,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it with Sphinx."""
     app.add_directive("claims-ledger", ClaimsLedger)
     app.add_directive("run-status", RunStatus)
+    app.add_directive("course-budget", CourseBudget)
     app.add_node(folded, html=(visit_folded, depart_folded))
     app.add_node(folded_title, html=(visit_folded_title, depart_folded_title))
     app.add_post_transform(FoldDropdowns)

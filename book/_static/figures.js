@@ -51,6 +51,26 @@
     return { box, set, value: () => Number(input.value) };
   }
 
+  /**
+   * One of a few: radio buttons in a row. `options` maps values to what the reader sees;
+   * `changed` is called after each choice of the reader.
+   */
+  function choice({ name, label, options, start, changed }) {
+    const group = `choice-${(counter += 1)}`;
+    const inputs = Object.entries(options).map(([value, text]) => {
+      const input = element("input", { type: "radio", name: group, value });
+      input.addEventListener("change", changed);
+      return { input, box: element("label", {}, input, text) };
+    });
+    const set = (value) => inputs.forEach(({ input }) => {
+      input.checked = input.value === String(value);
+    });
+    set(start);
+    const box = element("fieldset", { class: "choice", "data-name": name },
+      element("legend", {}, label), ...inputs.map((one) => one.box));
+    return { box, set, value: () => inputs.find(({ input }) => input.checked).input.value };
+  }
+
   /** A button that does one thing. */
   function button(label, act) {
     const made = element("button", { type: "button" }, label);
@@ -76,5 +96,5 @@
     }
   }
 
-  window.bookFigures = { element, shape, slider, button, replace };
+  window.bookFigures = { element, shape, slider, choice, button, replace };
 })();

@@ -1,0 +1,114 @@
+"""Draw the pictures of book/_static that are made by code.
+
+    python -m tools.drawings
+
+- ``three-class-ball.svg``: what chapter 6 shows where its interactive figure cannot run;
+- ``card.png``: what a link to the book shows on other sites (1200 by 630 pixels).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle, Polygon
+
+from lpl_lib import L2, LInf
+from lpl_lib.book import BLACK, BLUE, GREEN, ORANGE, RED, use_book_style
+from lpl_lib.lpl.solvers import Solver
+from tools.bookfiles import ROOT
+
+STATIC = ROOT / "book" / "_static"
+BASIS = F.normalize(torch.tensor([[-2.0, 1.0, 1.0], [0.0, 1.0, -1.0]]), dim=1)
+HEXAGON = torch.tensor(
+    [[-1, 1, 1], [-1, 1, -1], [1, 1, -1], [1, -1, -1], [1, -1, 1], [-1, -1, 1]]
+).float()
+LOGITS = torch.tensor([[1.5, 1.0, 0.0]])  # where the interactive figure starts
+EPSILON = 1.5
+HALF = 3.0  # the map shows perturbations up to this size
+
+
+def landscape(axis: Axes, levels: int = 14) -> None:
+    """The loss of one sample of class 0 over the perturbations that sum to zero."""
+    line = torch.linspace(-HALF, HALF, 31)
+    x, y = torch.meshgrid(line, line, indexing="xy")
+    moved = LOGITS[0] + torch.stack([x, y], -1) @ BASIS
+    loss = moved.logsumexp(-1) - moved[..., 0]
+    axis.contourf(x, y, loss, levels=levels, cmap="cividis")
+    axis.set(aspect="equal", xticks=[], yticks=[], xlim=(-HALF, HALF), ylim=(-HALF, HALF))
+
+
+def extreme(solver: Solver, sign: int) -> torch.Tensor:
+    """Where on the map the largest (sign 1) or smallest (-1) loss lies."""
+    radius = torch.tensor([sign * EPSILON])
+    delta: torch.Tensor = solver(LOGITS, torch.tensor([0]), radius, EPSILON)
+    return BASIS @ delta[0]
+
+
+def ball(path: Path) -> None:
+    """Both balls of the same radius, with the largest and the smallest loss of each."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.7))
+    sides: tuple[tuple[Solver, str], ...] = (
+        (L2(steps=100), "Euclidean ball"),
+        (LInf(), "ball of the maximum norm"),
+    )
+    outline = (EPSILON * HEXAGON @ BASIS.T).numpy()
+    for axis, (solver, name) in zip(axes, sides, strict=True):
+        landscape(axis)
+        edge = Circle((0, 0), EPSILON) if isinstance(solver, L2) else Polygon(outline)
+        edge.set(fill=False, edgecolor="white", linewidth=2)
+        axis.add_patch(edge)
+        for sign, marker, colour, word in ((1, "^", ORANGE, "max"), (-1, "v", BLUE, "min")):
+            x, y = extreme(solver, sign).tolist()
+            axis.scatter(x, y, marker=marker, color=colour, edgecolor=BLACK, s=90, zorder=3)
+            axis.text(x, y - 0.6, word, ha="center", color=BLACK if sign > 0 else "white")
+        axis.set(title=name)
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+
+
+def card(path: Path) -> None:
+    """Title, idea and picture of the book for links on other sites."""
+    figure = plt.figure(figsize=(12, 6.3), dpi=100, layout="none")
+    figure.text(
+        0.06, 0.74, "Class-Level\nLogit Perturbation", size=46, weight="bold", va="center"
+    )
+    figure.text(0.06, 0.49, "An executable book", size=28, color=BLUE)
+    words = (
+        "Add a small vector, one per class,\n"
+        "to the logits. Every formula, figure\n"
+        "and claim is a cell that runs."
+    )
+    figure.text(0.06, 0.23, words, size=21, va="center", linespacing=1.5)
+    axis = figure.add_axes((0.62, 0.14, 0.34, 0.72))
+    shift = (-0.9, 0.5, 0.4)
+    for k, (logit, move, colour) in enumerate(
+        zip((2.6, 1.7, 0.8), shift, (RED, GREEN, ORANGE), strict=True)
+    ):
+        axis.bar(k, logit, width=0.55, color=colour, alpha=0.35)
+        axis.plot((k - 0.28, k + 0.28), (logit, logit), color=colour, lw=4)
+        arrow = {"arrowstyle": "-|>", "lw": 4, "color": BLACK, "mutation_scale": 26}
+        axis.annotate("", (k, logit + move), (k, logit), arrowprops=arrow)
+        axis.text(k, -0.3, ("label", "rival", "rival")[k], ha="center", size=20)
+    axis.set(xlim=(-0.6, 2.6), ylim=(-0.4, 3.1))
+    axis.axis("off")
+    axis.text(1.0, 2.75, r"$u + \delta_y$", size=34)
+    figure.savefig(path, facecolor="white", pil_kwargs={"optimize": True})
+    plt.close(figure)
+
+
+def main() -> None:
+    """Draw all of them."""
+    mpl.use("agg")
+    use_book_style()
+    mpl.rcParams["svg.hashsalt"] = "lpl-book"
+    ball(STATIC / "three-class-ball.svg")
+    card(STATIC / "card.png")
+
+
+if __name__ == "__main__":
+    main()
