@@ -187,7 +187,7 @@
     const words = element("p", { class: "words", "aria-live": "polite" });
     const cells = {};
     const table = element("table", {},
-      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "in the ball"),
+      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "ball"),
         ...["loss", "p", 0, 1, 2].map((c) => element("th", { scope: "col" }, COLUMNS[c])))),
       element("tbody", {}, ...Object.entries(ROWS).map(([row, name]) => element("tr", {},
         element("th", { scope: "row" }, name),
