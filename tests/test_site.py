@@ -28,11 +28,12 @@ pytestmark = pytest.mark.usefixtures("site")
 
 @dataclass
 class Page(HTMLParser):
-    """What the checks need of a page: ids, links, images, text."""
+    """What the checks need of a page: ids, links, images, meta tags, text."""
 
     ids: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     images: list[dict[str, str]] = field(default_factory=list)
+    metas: list[tuple[str, str]] = field(default_factory=list)
     text: str = ""
 
     def __post_init__(self) -> None:
@@ -42,6 +43,9 @@ class Page(HTMLParser):
         values = {key: value or "" for key, value in attrs}
         if "id" in values:
             self.ids.append(values["id"])
+        if tag == "meta":
+            name = values.get("property", values.get("name", ""))
+            self.metas.append((name, values.get("content", "")))
         if tag == "img":
             self.images.append(values)
         self.links += [values[key] for key in ("href", "src") if key in values]
@@ -96,6 +100,36 @@ def test_images_are_described(path: Path) -> None:
     for image in parsed(path).images:
         assert "alt" in image, image["src"]
         assert image["alt"].strip() or "logo" in image["src"], image["src"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_link_to_the_page_shows_title_description_and_card(path: Path) -> None:
+    page = parsed(path)
+    tags = dict(page.metas)
+    for name in ("og:description", "description", "og:title", "og:image"):
+        assert [key for key, _ in page.metas].count(name) == 1, name
+    pages = address().pages
+    assert tags["og:url"] == pages + path.relative_to(HTML).as_posix()
+    assert tags["og:site_name"] == "Class-Level Logit Perturbation"
+    assert tags["og:title"] in " ".join(page.text.split())
+    said = tags["og:description"]
+    assert said == tags["description"]
+    assert 30 <= len(said) <= 200
+    assert "Open in Colab" not in said
+    assert not re.search(r"[\\$`]", said), said
+    assert tags["og:image"] == pages + "_static/card.png"
+    assert tags["og:image:alt"]
+    assert tags["twitter:card"] == "summary_large_image"
+
+
+def test_the_card_has_the_size_that_is_announced() -> None:
+    card = (HTML / "_static" / "card.png").read_bytes()
+    assert len(card) < 100_000
+    assert card[:8] == b"\x89PNG\r\n\x1a\n"
+    size = tuple(int.from_bytes(card[at : at + 4], "big") for at in (16, 20))
+    tags = dict(parsed(PAGES[0]).metas)
+    assert size == (1200, 630)
+    assert tuple(int(tags[f"og:image:{side}"]) for side in ("width", "height")) == size
 
 
 def words(text: str) -> str:

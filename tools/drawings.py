@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Polygon
+from matplotlib.patheffects import withStroke
 
 from lpl_lib import L2, LInf
 from lpl_lib.book import BLACK, BLUE, GREEN, ORANGE, RED, use_book_style
@@ -65,7 +66,9 @@ def ball(path: Path) -> None:
         for sign, marker, colour, word in ((1, "^", ORANGE, "max"), (-1, "v", BLUE, "min")):
             x, y = extreme(solver, sign).tolist()
             axis.scatter(x, y, marker=marker, color=colour, edgecolor=BLACK, s=90, zorder=3)
-            axis.text(x, y - 0.6, word, ha="center", color=BLACK if sign > 0 else "white")
+            side = "right" if sign > 0 else "left"  # inwards
+            text = axis.text(x - 0.4 * sign, y, word, ha=side, va="center", color="white")
+            text.set_path_effects([withStroke(linewidth=3, foreground=BLACK)])
         axis.set(title=name)
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)

@@ -7,17 +7,20 @@
   (no script; the dropdown of sphinx-togglebutton fails on proofs);
 - an anchor for each claim, so that ``{ref}`C1.2 <claim-c1-2>` `` links to it;
 - links to ``lpl_lib.LPL`` and the like find the module that documents the name;
+- a description of each page for search engines and for links on other sites;
 - MathJax from the package sphinx-mathjax-offline: only the files in use.
 """
 
 from __future__ import annotations
 
+import html
 import importlib
 import importlib.util
 import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -305,6 +308,21 @@ def find_public_name(
     return make_refnode(app.builder, place, entry.docname, entry.node_id, inner, full)
 
 
+def describe(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Describe the page by its first words, passing over the badge that opens Colab."""
+    if doctree is None:
+        return
+    found = doctree.findall(nodes.paragraph)
+    words = [node.astext() for node in found if not any(node.findall(nodes.image))]
+    if not words:
+        return
+    text = html.escape(textwrap.shorten(words[0], 200, placeholder=" …"))
+    context["meta"] = (context.get("meta") or {}) | {"og:description": text}
+    context["metatags"] += f'<meta name="description" content="{text}" />\n'
+
+
 def mathjax_folder() -> Path:
     """MathJax as the package sphinx-mathjax-offline brings it."""
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
@@ -338,5 +356,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(FoldDropdowns)
     app.connect("doctree-read", anchor_claims)
     app.connect("missing-reference", find_public_name)
+    app.connect("html-page-context", describe, priority=400)  # before sphinxext.opengraph
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -158,7 +158,7 @@
       }
     }
     parts.push(shape("line", { class: "axis", x1: FIRST - 20, x2: WIDTH, y1: ZERO, y2: ZERO }));
-    parts.push(say("logits; dark: the label", (FIRST - 20 + WIDTH) / 2, 20, "", "middle"));
+    parts.push(say("logits; bold: the label", (FIRST - 20 + WIDTH) / 2, 20, "", "middle"));
     for (const k of CLASSES) {
       const x = FIRST + COLUMN * k + COLUMN / 2 - 15;
       const level = (value) => ZERO - UNIT * value;
@@ -178,8 +178,8 @@
   // --- all together ---
 
   function build(box) {
-    const ROWS = { before: "before", largest: "▲ largest", smallest: "▼ smallest" };
-    const COLUMNS = { loss: "ℓ", p: "p", 0: "δ₀", 1: "δ₁", 2: "δ₂" };
+    const ROWS = { before: "before", largest: "▲ max", smallest: "▼ min" };
+    const COLUMNS = { loss: "loss", p: "p", 0: "δ₀", 1: "δ₁", 2: "δ₂" };
     const picture = shape("g", {});
     const grips = shape("g", {});
     const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${SIZE + 6}`, role: "img" },
@@ -187,7 +187,7 @@
     const words = element("p", { class: "words", "aria-live": "polite" });
     const cells = {};
     const table = element("table", {},
-      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "loss"),
+      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "ball"),
         ...["loss", "p", 0, 1, 2].map((c) => element("th", { scope: "col" }, COLUMNS[c])))),
       element("tbody", {}, ...Object.entries(ROWS).map(([row, name]) => element("tr", {},
         element("th", { scope: "row" }, name),
