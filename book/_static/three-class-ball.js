@@ -79,7 +79,7 @@
     } else if (largest.length > 1) {
       words.push("There are two maxima: between even rivals it pays to bet on either.");
     } else {
-      words.push("Both lie on the border. The maximum leans towards the stronger rival.");
+      words.push("Both lie on the border. The maximum leans towards the stronger rival, if one is.");
     }
     return words.join(" ");
   }
