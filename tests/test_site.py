@@ -187,7 +187,10 @@ LOOK = """async () => {
     rendered: all("mjx-container").length,
     errors: all("mjx-merror, [data-mjx-error]").length,
     searches: all(".search-button, .search-button-field").filter(seen).length,
-    wide: images.filter(i => i.getBoundingClientRect().right > window.innerWidth + 1)
+    // figures of several panels stand in a box of their own that scrolls
+    wide: images.map(i => [i, i.closest("div.wide") || i])
+      .filter(([, box]) => box.getBoundingClientRect().right > window.innerWidth + 1)
+      .map(([i]) => i)
       .map(i => i.getAttribute("src")),
     empty: images.filter(i => !i.naturalWidth).map(i => i.getAttribute("src")),
     outputs: all(".cell_output").map(e => e.textContent).join("\\n"),
