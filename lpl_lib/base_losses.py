@@ -18,24 +18,35 @@ class FocalLoss(nn.Module):
         gamma: :math:`\gamma` >= 0; 0 is cross-entropy. 2 in the paper, for detection; 1
             in LDAM's experiments on long-tailed CIFAR.
 
-    Source: Lin et al. 2017, "Focal loss for dense object detection", Eq. 4, for softmax.
+        weight: of the classes, ``(C,)``, for a weighted mean as in
+            ``nn.CrossEntropyLoss``; ``None`` weighs all alike.
+
+    Source: Lin et al. 2017, "Focal loss for dense object detection", Eq. 4 and 5, for
+    softmax.
 
     >>> FocalLoss(gamma=1.0)(torch.zeros(1, 2), torch.tensor([0]))  # log(2) / 2
     tensor(0.3466)
     """
 
-    def __init__(self, gamma: float = 1.0) -> None:
+    weight: Tensor | None
+
+    def __init__(self, gamma: float = 1.0, weight: Tensor | None = None) -> None:
         super().__init__()
         self.gamma = check_number(gamma, "gamma")
+        self.register_buffer("weight", weight)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over the batch, for logits ``(B, C)`` and targets ``(B,)``."""
+        weight = None if self.weight is None else self.weight.to(logits.dtype)
         if self.gamma == 0:  # 0 ** 0 has no gradient to speak of
-            return F.cross_entropy(logits, targets)
+            return F.cross_entropy(logits, targets, weight)
         loss = F.cross_entropy(logits, targets, reduction="none")
         # 1 - p to full precision, and off zero, where a power below 1 has no slope
         missed = -torch.expm1(-loss)
-        return (missed.clamp(min=1e-12) ** self.gamma * loss).mean()
+        loss = missed.clamp(min=1e-12) ** self.gamma * loss
+        if weight is None:
+            return loss.mean()
+        return (weight[targets] * loss).sum() / weight[targets].sum()
 
 
 def class_balanced_weights(class_counts: ClassCounts, beta: float = 0.9999) -> Tensor:

@@ -24,6 +24,7 @@ from lpl_lib.lpl import (
     RankSplit,
 )
 from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, Perturbation, log_prior
+from lpl_lib.released import Norms, ReleasedWalk
 
 SplitName = Literal["rank", "confidence"]
 SolverName = Literal["l2", "linf", "algorithm1"]
@@ -209,6 +210,19 @@ def isda_lpl(
     )
 
 
+def released(
+    classes: Classes,
+    extra: float = 0.0,
+    step_size: float = 0.25,
+    *,
+    norms: Norms = "rows",
+    through: bool = False,
+) -> Method:
+    """:class:`~lpl_lib.released.ReleasedWalk`, of chapter 14."""
+    walk = ReleasedWalk(classes.counts, extra, step_size, norms=norms, through=through)
+    return Method(_loss(walk))
+
+
 METHODS: dict[str, Callable[..., Method]] = {
     "ce": cross_entropy,
     "focal": focal,
@@ -229,8 +243,12 @@ METHODS: dict[str, Callable[..., Method]] = {
     "la+lpl": la_lpl,
     "ldam+lpl": ldam_lpl,
     "isda+lpl": isda_lpl,
+    "walk": released,
+    "walk-columns": partial(released, norms="columns"),
+    "walk-columns-through": partial(released, norms="columns", through=True),
 }
-"""All methods by name. LPL is solved by ``"l2"`` where the name does not say otherwise."""
+"""All methods by name. LPL is solved by ``"l2"`` where the name does not say otherwise;
+the walks are those of chapter 14."""
 
 TRAINS_AS = {"la-posthoc": "ce"}
 """Methods that differ from another at test time only, with the one they are trained as."""

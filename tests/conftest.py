@@ -25,6 +25,7 @@ settings.load_profile("book")
 
 torch.set_num_threads(1)  # several threads would wait for each other longer than they work
 
+
 @pytest.fixture(scope="session")
 def site() -> Path:
     """The folder of the built site."""

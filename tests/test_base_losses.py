@@ -15,13 +15,16 @@ LOGITS = torch.randn(
 TARGETS = torch.arange(64) % 5
 
 
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.5, 3.0, 1.5]])
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
-def test_focal_is_its_formula(gamma):
+def test_focal_is_its_formula(gamma, weight):
     u = LOGITS.numpy()
     p = np.exp(u - u.max(1, keepdims=True))
     p = (p / p.sum(1, keepdims=True))[np.arange(64), TARGETS.numpy()]
-    expected = (-((1 - p) ** gamma) * np.log(p)).mean()
-    assert FocalLoss(gamma)(LOGITS, TARGETS).item() == pytest.approx(expected, rel=1e-12)
+    own = None if weight is None else np.array(weight)[TARGETS.numpy()]
+    expected = np.average(-((1 - p) ** gamma) * np.log(p), weights=own)
+    focal = FocalLoss(gamma, None if weight is None else torch.tensor(weight))
+    assert focal(LOGITS, TARGETS).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_focal_without_gamma_is_cross_entropy():

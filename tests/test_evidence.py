@@ -64,3 +64,45 @@ def test_records_of_a_folder_are_found_without_its_images(
     monkeypatch.chdir(tmp_path / "book")
     assert evidence.records(name) == [line]
     assert evidence.records("digits") == []
+
+
+RUN = {
+    "key": "a",
+    "experiment": "here",
+    "seed": 0,
+    "commit": "0123456789abcdef",
+    "device": "CPU: fast",
+    "date": "2026-11-23T10:00:00+00:00",
+    "wall_seconds": 1800,
+}
+
+
+def stamp(monkeypatch: pytest.MonkeyPatch, *repeats: dict, **more: object) -> str:
+    """The stamp under two runs, on one line."""
+    known = {"repeats": list(repeats)}
+    monkeypatch.setattr(evidence, "lines", lambda name: known[name])
+    second = {**RUN, "key": "b", "seed": 2, "date": "2026-11-24T09:00:00+00:00", **more}
+    text = evidence.origin([RUN, second])
+    assert max(map(len, text.splitlines())) <= 78
+    return " ".join(text.split())
+
+
+def test_a_stamp_says_where_runs_are_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = stamp(monkeypatch)
+    assert text.startswith("here: 2 runs, seeds 0 to 2; last epoch; configurations ")
+    assert text.endswith("commit 0123456; CPU: fast; 2026-11-23 to 2026-11-24; 1.0 hours")
+    other = stamp(monkeypatch, key="c", commit=None)
+    assert "commit 0123456, unknown;" in other
+    assert text.split("configurations ")[1][:12] != other.split("configurations ")[1][:12]
+
+
+def test_a_stamp_says_whether_the_code_is_still_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    none = {"experiment": "here", "repeated": 0, "same": 0}
+    some = {"experiment": "here", "repeated": 9, "same": 8, "date": "2026-11-24T09:00"}
+    elsewhere = {**none, "experiment": "there"}
+    assert "repeated" not in stamp(monkeypatch, elsewhere)
+    assert "has changed since; no run was repeated" in stamp(monkeypatch, none, elsewhere)
+    said = stamp(monkeypatch, elsewhere, some)
+    assert "9 runs repeated with the library of 2026-11-24: 8 came out the same" in said

@@ -6,8 +6,6 @@ import json
 
 import pytest
 import torch
-import torch.nn.functional as F
-from cases import random_batch
 
 from lpl_lib import (
     LPL,
@@ -20,7 +18,7 @@ from lpl_lib import (
 )
 from lpl_lib.fusing import METHODS, Method, compose_matrix, fuse, train
 from lpl_lib.fusing.__main__ import EXTRAS, NAMES, TEST_SEEDS, chosen_extra, run
-from lpl_lib.fusing.methods import FocalLoss, inverse_frequency, lpl
+from lpl_lib.fusing.methods import inverse_frequency, lpl
 from lpl_lib.fusing.training import cut_mix, mix_up
 from lpl_lib.losses import PerturbedLoss
 from tools.bookfiles import ROOT
@@ -63,23 +61,6 @@ def test_a_run_that_breaks_down_is_found_out(data):
     outcome = train(SmallConvNet(10, width=4), broken, data, steps=5)
     assert not outcome.finite
     assert len(outcome.losses) == 1
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_focal_loss_against_its_formula(weighted):
-    u, y = random_batch([0, 1, 2, 2, 3], 4)[:2]
-    weight = torch.tensor([1.0, 2.0, 0.5, 3.0]) if weighted else None
-    p = u.softmax(1).gather(1, y[:, None])[:, 0]
-    each = -((1 - p) ** 2) * p.log()
-    w = torch.ones(5).double() if weight is None else weight.double()[y]
-    expected = (w * each).sum() / w.sum()
-    torch.testing.assert_close(FocalLoss(2.0, weight)(u, y), expected)
-    assert expected > 0
-
-
-def test_focal_loss_without_focus_is_cross_entropy():
-    u, y = random_batch([0, 1, 2, 2, 3], 4)[:2]
-    torch.testing.assert_close(FocalLoss(0.0)(u, y), F.cross_entropy(u, y))
 
 
 def test_weights_of_inverse_frequency_have_mean_one_over_the_samples():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import pytest
@@ -16,11 +15,10 @@ from lpl_lib.multilabel import (
     average_precision,
     f1_scores,
     group_average_precision,
-    record,
     tuned_thresholds,
 )
 from lpl_lib.multilabel import canvas_runs as runs
-from lpl_lib.multilabel.record import append_record, read_records
+from lpl_lib.records import append, read
 
 K = 6
 
@@ -143,26 +141,19 @@ def test_runner_tunes_compares_and_resumes(quick, tmp_path, capsys):
     options = ["--results", str(path), "--methods", "NTR", "NTR+LPL", "--seeds"]
     runs.main(["tune", *options, "100"])
     runs.main(["run", *options, "0", "1"])
-    records = read_records(path)
+    records = read(path)
     grid = 2 * (len(METHODS["NTR"].grid) + len(METHODS["LPL"].grid))  # two rates
     assert len(records) == grid + 4
     again = len(capsys.readouterr().out.splitlines())
     assert again == len(records)
     runs.main(["run", *options, "0", "1"])
     assert capsys.readouterr().out == ""
-    assert read_records(path) == records
+    assert read(path) == records
     counts = runs.sets_of(0).train.targets.sum(0).int().tolist()
     for found in records:
-        assert {
-            "experiment",
-            "method",
-            "settings",
-            "seed",
-            "data",
-            "metrics",
-            "date",
-        } <= set(found)
-        assert {"commit", "versions", "device", "seconds", "per_label_ap"} <= set(found)
+        missing = {"key", "data", "metrics", "per_label_ap", "date", "commit"} - set(found)
+        assert not missing
+        assert {"versions", "device", "wall_seconds"} <= set(found)
         assert found["data"]["counts"] == counts
     chosen = runs.chosen_settings(records, "NTR+LPL")
     assert {"kappa", "scale", "majority", "minority", "lr"} == set(chosen)
@@ -173,48 +164,27 @@ def test_settings_are_chosen_by_the_mean_on_validation_images(tmp_path):
     path = tmp_path / "r.jsonl"
     for chosen, values in (({"mu": 1.0}, (0.2, 0.4)), ({"mu": 2.0}, (0.5, 0.0))):
         for value in values:
-            append_record(
+            append(
                 path,
                 {
+                    "key": f"{chosen} {value}",
                     "experiment": runs.TUNING,
                     "method": "R-BCE",
                     "settings": chosen,
                     "metrics": {"mAP": {"total": value}},
                 },
             )
-    append_record(
+    append(
         path,
         {
+            "key": "test",
             "experiment": runs.COMPARISON,
             "method": "R-BCE",
             "settings": {"mu": 3.0},
             "metrics": {"mAP": {"total": 0.9}},
         },
     )
-    records = read_records(path)
+    records = read(path)
     assert runs.chosen_settings(records, "R-BCE") == {"mu": 1.0}
     with pytest.raises(ValueError, match="'ASL' must be tuned before"):
         runs.chosen_settings(records, "ASL")
-
-
-def test_records_of_a_missing_file_are_none(tmp_path):
-    assert read_records(tmp_path / "none.jsonl") == []
-
-
-def test_records_are_found_above_or_fetched(tmp_path, monkeypatch):
-    append_record(tmp_path / "results" / "here.jsonl", {"x": 1})
-    inner = tmp_path / "book" / "part"
-    inner.mkdir(parents=True)
-    monkeypatch.chdir(inner)
-    assert record.recorded_runs("here")[0]["x"] == 1
-    append_record(tmp_path / "elsewhere" / "there.jsonl", {"x": 2})
-    monkeypatch.setattr(record, "PUBLISHED", (tmp_path / "elsewhere").as_uri())
-    assert record.recorded_runs("there")[0]["x"] == 2
-    with pytest.raises(OSError, match="missing"):
-        record.recorded_runs("missing")
-
-
-def test_records_are_json(tmp_path):
-    append_record(tmp_path / "a" / "r.jsonl", {"x": 1})
-    (line,) = (tmp_path / "a" / "r.jsonl").read_text().splitlines()
-    assert json.loads(line)["x"] == 1

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import lpl_lib.records
+from lpl_lib.provenance import commit, provenance
 from lpl_lib.records import (
     TornLineWarning,
     append,
+    digest,
     interval,
+    lines,
     markdown,
     paired,
     read,
@@ -198,3 +202,33 @@ def test_the_table_has_a_line_a_method():
     assert [line.split()[1] for line in lines[2:]] == ["ce", "la", "focal"]
     assert "tau=1" in lines[3]
     assert lines[2].endswith("|  |")
+
+
+def test_lines_are_found_above_or_fetched(tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    append(results / "here.jsonl", {"key": "a"})
+    (results / "README.md").touch()  # it tells our folder from others of that name
+    inner = tmp_path / "book" / "part"
+    (inner / "results").mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    assert lines("here") == [{"key": "a"}]
+    assert lines("missing") == []
+    (results / "README.md").unlink()
+    monkeypatch.setattr(lpl_lib.records, "PUBLISHED", results.as_uri())
+    assert lines("here") == [{"key": "a"}]
+    with pytest.raises(OSError, match="missing"):
+        lines("missing")
+
+
+def test_a_digest_stands_for_the_whole_configuration():
+    config = {"a": {"b": [1, 2.5]}, "c": None}
+    assert digest(config) == digest({"c": None, "a": {"b": [1, 2.5]}})
+    assert len({digest(config), digest({**config, "c": 0}), digest({})}) == 3
+
+
+def test_provenance_says_what_a_reader_needs_to_repeat_a_run():
+    found = provenance()
+    assert set(found["versions"]) == {"python", "torch", "torchvision", "numpy", "lpl_lib"}
+    assert found["threads"] >= 1
+    assert found["commit"] == commit() is None or len(found["commit"].rstrip("+")) == 40
+    assert found["date"].endswith("+00:00")

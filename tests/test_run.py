@@ -21,11 +21,11 @@ from PIL import Image
 
 from lpl_lib.data.folder import SkippedImagesWarning
 from lpl_lib.methods import METHODS
-from lpl_lib.records import as_text, read
+from lpl_lib.records import as_text, digest, read
 from lpl_lib.run.__main__ import main
 from lpl_lib.run.execute import execute
 from lpl_lib.run.experiment import available, load_experiment
-from lpl_lib.run.plan import Run, candidates, digest, search_runs, shard
+from lpl_lib.run.plan import Run, candidates, search_runs, shard
 from lpl_lib.run.problem import group_members, load_problem, load_source
 from lpl_lib.run.report import as_figure, as_markdown, current, recorded
 from lpl_lib.run.runner import run_all
@@ -86,7 +86,8 @@ def test_every_experiment_of_the_library_is_sound(name):
     for method in experiment.methods:
         assert len(candidates(experiment, method)) >= 1
     if name.startswith("digits"):
-        assert set(experiment.methods) == set(METHODS)
+        walks = {method for method in METHODS if method.startswith("walk")}
+        assert set(experiment.methods) == set(METHODS) - walks
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,15 @@ def library_files(notebook: Notebook, root: Path) -> list[Path]:
         tree = python_tree(cell["source"])
         names = {*_used(tree), *_mentioned(cell["source"], tree)} if tree else {NAME}
         waiting += _files_of(names, root)
+    return _reached(waiting, root)
+
+
+def reached_from(module: str, root: Path) -> list[Path]:
+    """The files of the library that a module of it reaches, itself among them, sorted."""
+    return _reached(_resolve(module, root), root)
+
+
+def _reached(waiting: list[Path], root: Path) -> list[Path]:
     reached: set[Path] = set()
     while waiting:
         path = waiting.pop()

@@ -16,7 +16,7 @@ from tools.bookfiles import Claim, Notebook, claim_calls, claims, code_cells, py
 from tools.stamps import named_records
 
 # calls that read the ledgers in results/
-READERS = {"records", "recorded", "recorded_runs", "lines", "current"}
+READERS = {"records", "recorded", "lines", "current"}
 # calls that train a network, in the library and in the programs of chapter 9
 TRAINERS = {"fit", "train_canvases", "compose_matrix", "backward"}
 # methods that change the object on which they are called
@@ -67,6 +67,19 @@ def complaints(notebook: Notebook, results: Path) -> list[str]:
             elif not ledgers:
                 found.append(f"{claim.number} rests on a ledger that holds no run")
     return found
+
+
+def ledgers_read(notebook: Notebook, results: Path) -> list[str]:
+    """Ledgers in `results` that the chapter's code reads, by name.
+
+    Their name is a string of its own in a chapter that calls a reader.
+    """
+    trees = [python_tree(cell["source"]) for _, cell in code_cells(notebook)]
+    nodes = [node for tree in trees if tree for node in ast.walk(tree)]
+    called = {_name(node.func) for node in nodes if isinstance(node, ast.Call)}
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    names = [path.stem for path in sorted(results.glob("*.jsonl")) if path.stem in texts]
+    return names if called & READERS else []
 
 
 def _slice(notebook: Notebook, claim: Claim) -> list[ast.AST]:

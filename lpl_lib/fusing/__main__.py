@@ -10,16 +10,9 @@ left out, on seeds of their own; the methods' other settings are those of their 
 from __future__ import annotations
 
 import argparse
-import datetime
-import functools
-import json
-import platform
-import subprocess
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -28,12 +21,13 @@ from lpl_lib.fusing.methods import METHODS, fuse, lpl
 from lpl_lib.fusing.training import BATCH_SIZE, train
 from lpl_lib.metrics import frequency_groups
 from lpl_lib.models import SmallConvNet
+from lpl_lib.provenance import provenance
+from lpl_lib.records import Record, append, digest, read
 
 RATIO, EPOCHS = 50, 30
 EXTRAS = (0.5, 1.0, 2.0, 4.0)
 VALIDATION_SEEDS, TEST_SEEDS = range(100, 105), range(10)
 NAMES = [name for name in METHODS if not name.startswith("LPL")]
-Record = dict[str, Any]
 
 
 def draw(seed: int) -> tuple[LabelledImages, LabelledImages, LabelledImages]:
@@ -62,7 +56,7 @@ def run(part: str, name: str, extra: float | None, seed: int) -> Record:
     hits = torch.bincount(targets[right], minlength=10)
     groups = frequency_groups(counts, head_above=40, tail_below=10)
     accuracy = hits / sizes
-    return {
+    what: Record = {
         "experiment": "fusing",
         "part": part,
         "method": name,
@@ -74,6 +68,10 @@ def run(part: str, name: str, extra: float | None, seed: int) -> Record:
             "batch_size": BATCH_SIZE,
             "lpl": "l2, RankSplit, FrequencyBound(epsilon=0)",
         },
+    }
+    return {
+        "key": digest(what),
+        **what,
         "data": f"digits-LT {RATIO}:1",
         "class_counts": counts.tolist(),
         "tested": sizes.tolist(),
@@ -83,24 +81,7 @@ def run(part: str, name: str, extra: float | None, seed: int) -> Record:
         **{group: round(float(accuracy[of].mean()), 4) for group, of in groups.items()},
         "finite": trained.finite,
         **provenance(),
-        "seconds": round(time.perf_counter() - began, 2),
-    }
-
-
-@functools.cache
-def provenance() -> Record:
-    """Return where the records of this process come from."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "date": datetime.date.today().isoformat(),
-        "commit": commit.stdout.strip() or None,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "numpy", "scikit-learn")},
-        },
-        "device": f"cpu, {torch.get_num_threads()} thread",
+        "wall_seconds": round(time.perf_counter() - began, 2),
     }
 
 
@@ -134,15 +115,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lpl_lib.fusing", description=__doc__)
     parser.add_argument("path", type=Path, help="the file of records (JSON lines)")
     path = parser.parse_args().path
-    lines = path.read_text().splitlines() if path.is_file() else []
-    records = [json.loads(line) for line in lines]
+    records = read(path)
     keys = ("part", "method", "lpl_extra", "seed")
     done = {tuple(record[key] for key in keys) for record in records}
     for job in wanted(records):
         if job not in done:
             records.append(run(*job))
-            with path.open("a") as file:
-                print(json.dumps(records[-1]), file=file)
+            append(path, records[-1])
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lpl_lib.base_losses import FocalLoss
 from lpl_lib.checks import BaseLoss
 from lpl_lib.isda import ISDA
 from lpl_lib.losses import PerturbedLoss
@@ -65,38 +64,6 @@ class Method:
         for part in parts:
             total = part if total is None else total + part
         return PerturbedLoss(total, base)
-
-
-class FocalLoss(nn.Module):
-    r"""The mean of :math:`(1 - p_y)^\gamma \cdot (-\log p_y)`, in nats.
-
-    Args:
-        gamma: >= 0; 0 is cross-entropy.
-        weight: of the classes, ``(C,)``; a weighted mean, as in ``nn.CrossEntropyLoss``.
-
-    Source: Lin et al. 2017, "Focal loss for dense object detection", Eq. 5, with the
-    softmax in the place of the sigmoid.
-
-    >>> FocalLoss(gamma=2.0)(torch.zeros(1, 2), torch.tensor([0])).item()  # log(2) / 4
-    0.173...
-    """
-
-    weight: Tensor | None
-
-    def __init__(self, gamma: float = 2.0, weight: Tensor | None = None) -> None:
-        super().__init__()
-        self.gamma = gamma
-        self.register_buffer("weight", weight)
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of logits ``(B, C)`` and targets ``(B,)``, a scalar."""
-        loss = F.cross_entropy(logits, targets, reduction="none")
-        miss = -torch.expm1(-loss)  # 1 - p, exact where p is close to 1
-        loss = miss**self.gamma * loss
-        if self.weight is None:
-            return loss.mean()
-        weights = self.weight.to(loss.dtype)[targets]
-        return (weights * loss).sum() / weights.sum()
 
 
 def inverse_frequency(class_counts: Tensor) -> Tensor:

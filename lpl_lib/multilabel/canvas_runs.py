@@ -32,8 +32,9 @@ from lpl_lib.multilabel.metrics import (
     tuned_thresholds,
 )
 from lpl_lib.multilabel.net import CanvasNet
-from lpl_lib.multilabel.record import Record, append_record, read_records
 from lpl_lib.multilabel.sampling import ClassAwareSampler
+from lpl_lib.provenance import provenance
+from lpl_lib.records import Record, append, digest, read
 from lpl_lib.training import fit, predict
 
 RESULTS = Path("results/canvases.jsonl")
@@ -107,11 +108,15 @@ def run_once(experiment: str, method: str, settings: Settings, seed: int) -> Rec
         logits, targets = held_out, sets.validation.targets
     else:
         logits, targets = predict(net, sets.test.images), sets.test.targets
-    return {
+    what: Record = {
         "experiment": experiment,
         "method": method,
         "settings": settings,
         "seed": seed,
+    }
+    return {
+        "key": digest(what),
+        **what,
         "data": {
             "name": "digit canvases",
             "evaluated_on": "validation" if experiment == TUNING else "test",
@@ -127,7 +132,8 @@ def run_once(experiment: str, method: str, settings: Settings, seed: int) -> Rec
             "threads": torch.get_num_threads(),
         },
         **scores(logits, targets, counts, thresholds),
-        "seconds": round(seconds, 1),
+        **provenance(),
+        "wall_seconds": round(seconds, 1),
     }
 
 
@@ -153,10 +159,6 @@ def _grid(records: list[Record], method: str) -> list[Settings]:
     return [base | settings | {"lr": rate} for settings in grid for rate in RATES]
 
 
-def _is_done(records: list[Record], wanted: Record) -> bool:
-    return any(all(record[key] == wanted[key] for key in wanted) for record in records)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the text of the module."""
     parser = argparse.ArgumentParser(
@@ -174,7 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
     seeds = options.seeds or (TUNING_SEEDS if options.what == "tune" else SEEDS)
     for method in options.methods:
         for seed in seeds:
-            records = read_records(options.results)
+            records = read(options.results)
             if options.what == "tune":
                 grid = _grid(records, method)
             else:
@@ -186,10 +188,10 @@ def main(arguments: list[str] | None = None) -> None:
                     "settings": settings,
                     "seed": seed,
                 }
-                if _is_done(records, wanted):
+                if digest(wanted) in {record["key"] for record in records}:
                     continue
                 record = run_once(experiment, method, settings, seed)
-                append_record(options.results, record)
+                append(options.results, record)
                 print(method, settings, seed, record["metrics"]["mAP"], flush=True)
 
 

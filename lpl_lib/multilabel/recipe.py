@@ -41,8 +41,9 @@ from lpl_lib.multilabel.metrics import (
     f1_scores,
     group_average_precision,
 )
-from lpl_lib.multilabel.record import Record, append_record
 from lpl_lib.multilabel.sampling import ClassAwareSampler
+from lpl_lib.provenance import provenance
+from lpl_lib.records import Record, append, digest
 from lpl_lib.training import best_device
 
 RESULTS = Path("results/mlt.jsonl")
@@ -225,8 +226,13 @@ def run(
             "mAP": group_average_precision(logits, truth, groups),
             "F1": f1_scores(logits, truth),
         },
-        "per_label_ap": average_precision(logits, truth).tolist(),
-        "seconds": round(seconds, 1),
+        # JSON has no NaN: a label without a test image has no average precision
+        "per_label_ap": [
+            None if value != value else value
+            for value in average_precision(logits, truth).tolist()
+        ],
+        **provenance(next(net.parameters()).device),
+        "wall_seconds": round(seconds, 1),
     }
 
 
@@ -255,7 +261,8 @@ def main(arguments: list[str] | None = None) -> None:
         options.seed,
     )
     record = {"experiment": f"{options.name}-mlt"} | record
-    append_record(options.results, record)
+    what = {name: record[name] for name in ("experiment", "method", "settings", "seed")}
+    append(options.results, {"key": digest(what)} | record)
     print(options.method, options.seed, record["metrics"])
 
 

@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import urllib.error
-import urllib.request
+import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lpl_lib.metrics import Interval
-from lpl_lib.multilabel.record import PUBLISHED
-from lpl_lib.records import Record, interval, paired, read, table
+from lpl_lib.records import Record, digest, interval, lines, paired, table
 from lpl_lib.run.experiment import load_experiment
-from lpl_lib.run.plan import Run, digest
+from lpl_lib.run.plan import Run
 from lpl_lib.run.report import current
 
 if TYPE_CHECKING:  # at run time where it is used: it is slow to import
     import pandas as pd
-
-
-def lines(name: str) -> list[dict[str, Any]]:
-    """Return all lines of ``results/<name>.jsonl``, wherever the reader is.
-
-    The folder ``results`` is looked for beside the working folder and above it; without
-    a copy of the repository (on Colab) the file is read from its public address. A file
-    that does not exist has no lines.
-
-    Raises:
-        OSError: there is neither such a folder nor a connection.
-    """
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / "results" / "README.md").is_file():
-            return read(folder / "results" / f"{name}.jsonl")
-    try:
-        with urllib.request.urlopen(f"{PUBLISHED}/{name}.jsonl", timeout=60) as answer:
-            return [json.loads(line) for line in answer.read().decode().splitlines()]
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            return []
-        raise
 
 
 def records(name: str) -> list[Record]:
@@ -70,30 +44,42 @@ def records(name: str) -> list[Record]:
 
 
 def origin(runs: Sequence[Record]) -> str:
-    """Return where records come from: runs, seeds, commits, device, dates, time, digest.
+    """Return where records of one experiment come from: the stamp under a table.
 
-    The digest is of the sorted configurations' keys: it changes when a run is added, or
-    a configuration changed.
+    Runs, seeds, a digest of the configurations' keys (it changes when a run is added, or
+    a configuration changed), commits, device, dates and wall time; and whether runs were
+    repeated with the library's code of today, from ``results/repeats.jsonl``.
 
     >>> origin([])
     'no run is recorded yet'
     """
     if not runs:
         return "no run is recorded yet"
+    name = runs[0]["experiment"]
     keys = "".join(sorted(run["key"] for run in runs))
     seeds = sorted({run["seed"] for run in runs})
     dates = sorted({run["date"][:10] for run in runs})
     hours = sum(run["wall_seconds"] for run in runs) / 3600
+    commits = sorted({(run["commit"] or "unknown")[:7] for run in runs})
     parts = [
-        f"{runs[0]['data']}: {len(runs)} runs, {runs[0]['config']['model']['name']}, "
-        f"{runs[0]['config']['recipe']['epochs']} epochs, last epoch",
-        f"{_span('seed', seeds)}; configurations "
-        f"{hashlib.sha256(keys.encode()).hexdigest()[:12]}; commit "
-        + ", ".join(sorted({run["commit"][:8] for run in runs})),
+        f"{name}: {len(runs)} runs, {_span('seed', seeds)}; last epoch; configurations "
+        f"{hashlib.sha256(keys.encode()).hexdigest()[:12]}",
+        f"commit {', '.join(commits)}; "
         f"{', '.join(sorted({run['device'] for run in runs}))}; "
         f"{' to '.join(dict.fromkeys([dates[0], dates[-1]]))}; {hours:.1f} hours",
     ]
-    return "\n".join(parts)
+    parts += [_repeated(line) for line in lines("repeats") if line["experiment"] == name]
+    return "\n".join(textwrap.fill(part, 78, subsequent_indent="  ") for part in parts)
+
+
+def _repeated(line: Record) -> str:
+    """Whether the runs of an experiment hold for the code of today."""
+    if not line["repeated"]:
+        return "the library's code has changed since; no run was repeated"
+    return (
+        f"{line['repeated']} runs repeated with the library of {line['date'][:10]}: "
+        f"{line['same']} came out the same"
+    )
 
 
 def accuracies(runs: Sequence[Record]) -> str:

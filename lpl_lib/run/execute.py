@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import functools
-import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,9 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
 
-import lpl_lib
 from lpl_lib.checkpoint import Checkpoint
 from lpl_lib.data import LabelledImages
 from lpl_lib.engine import (
@@ -29,6 +23,7 @@ from lpl_lib.engine import (
 from lpl_lib.methods import Classes, Method, build_method
 from lpl_lib.models import WithFeatures, build_model
 from lpl_lib.models.heads import head_name
+from lpl_lib.provenance import provenance
 from lpl_lib.records import Record
 from lpl_lib.run.plan import Run
 from lpl_lib.run.problem import Problem, group_members, load_problem
@@ -177,51 +172,3 @@ def _variation(
 def _short(value: float) -> float:
     """Six significant digits; JSON knows no more of infinity than of NaN."""
     return float(f"{value:.6g}") if np.isfinite(value) else 1e30
-
-
-def provenance(device: torch.device) -> dict[str, Any]:
-    """Return where and with what a run was done."""
-    named = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {
-        "device": named,
-        "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "numpy": np.__version__,
-            "lpl_lib": lpl_lib.__version__,
-        },
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-@functools.cache
-def _processor() -> str:
-    """The CPU's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return f"CPU: {names[0]}" if names else platform.machine()
-
-
-@functools.cache
-def commit() -> str | None:
-    """Return the commit of the library's checkout, ``+`` if it was changed since."""
-    place = Path(lpl_lib.__file__).parent
-    try:
-        answers = [
-            subprocess.run(
-                ["git", "-C", str(place), *arguments],
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])
-        ]
-    except (OSError, subprocess.CalledProcessError):
-        return None  # not a checkout
-    return answers[0] + "+" * bool(answers[1])

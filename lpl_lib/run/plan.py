@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lpl_lib.methods import TRAINS_AS, hyper_parameters
+from lpl_lib.records import digest
 from lpl_lib.run.experiment import Experiment, Params
 from lpl_lib.run.problem import identity
 
@@ -83,16 +83,6 @@ class Run:
         params = " ".join(f"{name}={value}" for name, value in self.params.items())
         name = f"{self.experiment.name} {self.method} {params}".strip()
         return f"{name} seed {self.seed}" + (" (search)" * (self.part == "validation"))
-
-
-def digest(config: dict[str, Any]) -> str:
-    """Return 16 hexadecimal digits of SHA-256 that stand for a configuration.
-
-    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-    True
-    """
-    text = json.dumps(config, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def search_runs(experiment: Experiment, methods: Iterable[str]) -> list[Run]:

@@ -1,0 +1,71 @@
+"""Where a recorded run comes from: device, versions, commit and date."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Return where and with what a run was done.
+
+    Args:
+        device: that it was done on.
+
+    >>> sorted(provenance())
+    ['commit', 'date', 'device', 'threads', 'versions']
+    """
+    device = torch.device(device)
+    named = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {
+        "device": named,
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    import lpl_lib
+
+    found = {name: version(name) for name in ("torchvision", "numpy")}
+    # torch's own text says which build it is; the library's holds without installation
+    return {"torch": torch.__version__, **found, "lpl_lib": lpl_lib.__version__}
+
+
+@functools.cache
+def _processor() -> str:
+    """The CPU's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return f"CPU: {names[0]}" if names else platform.machine()
+
+
+@functools.cache
+def commit() -> str | None:
+    """Return the commit of the library's checkout, ``+`` if it was changed since."""
+    try:
+        answers = [
+            subprocess.run(
+                ["git", "-C", str(Path(__file__).parent), *arguments],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.strip()
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None  # not a checkout
+    return answers[0] + "+" * bool(answers[1])

@@ -1,0 +1,88 @@
+"""LPL by rank as the authors' long-tail scripts run it, each of their choices a switch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lpl_lib.checks import ClassCounts, check_number
+from lpl_lib.lpl.bounds import FrequencyBound
+from lpl_lib.lpl.splits import RankSplit
+from lpl_lib.perturbations import Perturbation
+
+Norms = Literal["rows", "columns"]
+
+
+class ReleasedWalk(Perturbation):
+    r"""A walk of steps of equal length along each class's gradient, for comparison only.
+
+    .. math:: \delta_c \leftarrow \delta_c \pm \alpha \, g_c / \nu_c, \quad
+              \lfloor \epsilon_c / \alpha \rfloor \text{ times}, \qquad
+              g_c = \overline{\mathrm{softmax}(u_i + \delta_c)} - e_c
+
+    with the split by rank (Eq. 10) and the bound by frequency (Eq. 14). As the method is
+    meant, :math:`\nu_c = \lVert g_c \rVert_2`, and ``delta`` is inferred, then used. The
+    authors' scripts divide by the norm of *column* ``c`` of the table of all gradients,
+    and leave the recording of gradients on: back-propagation then runs through the walk,
+    and the net also learns how to change its perturbation.
+
+    With ``norms="columns"`` and without ``through`` it is :class:`lpl_lib.LPL` with the
+    solver ``"released"``; that one needs no table of ``C x C``.
+
+    Args:
+        class_counts: training images per class, ``(C,)``.
+        extra: the largest bound, of the most and the least frequent class; at least 0.
+        step_size: :math:`\alpha` > 0.
+        norms: ``"rows"``, each gradient by its own length, or ``"columns"``.
+        through: whether gradients flow through the walk.
+
+    Source: the authors' repository (github.com/limengyang1992/lpl, commit 9fe33e8).
+
+    >>> walk = ReleasedWalk([90, 10], extra=0.5)
+    >>> walk(torch.zeros(2, 2), torch.tensor([0, 1])).round(decimals=2)
+    tensor([[ 0.3500, -0.3500],
+            [ 0.3500, -0.3500]])
+    """
+
+    moves: Tensor
+
+    def __init__(
+        self,
+        class_counts: ClassCounts,
+        extra: float = 0.0,
+        step_size: float = 0.25,
+        *,
+        norms: Norms = "rows",
+        through: bool = False,
+    ) -> None:
+        super().__init__()
+        check_number(step_size, "step_size", strict=True)
+        signs = RankSplit(class_counts)(None)
+        radius = FrequencyBound(class_counts, 0.0, extra)(None, signs)
+        steps = torch.floor(radius / step_size + 1e-4)  # 0.3 / 0.1 are 3 steps
+        times = torch.arange(int(steps.max()))[:, None]
+        moves = torch.where(times < steps, step_size * signs, 0.0)
+        self.register_buffer("moves", moves, persistent=False)
+        self.num_classes = len(signs)
+        self.norms, self.through = norms, through
+
+    def delta(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        features: Tensor | None = None,
+        head_weight: Tensor | None = None,
+    ) -> Tensor:
+        with torch.set_grad_enabled(self.through and torch.is_grad_enabled()):
+            one_hot = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+            means = one_hot.T / one_hot.sum(0).clamp(min=1)[:, None]
+            delta = torch.zeros_like(one_hot.T @ one_hot)
+            for move in self.moves.to(logits.dtype):
+                gradient = means @ ((logits + delta[targets]).softmax(1) - one_hot)
+                along = 1 if self.norms == "rows" else 0
+                norm = torch.linalg.vector_norm(gradient, dim=along).clamp(min=1e-12)
+                delta = delta + (move / norm)[:, None] * gradient
+            return delta[targets]

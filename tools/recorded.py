@@ -1,0 +1,157 @@
+"""Do recorded runs come out the same with the code of today?
+
+    python -m tools.recorded                 # note whose code has changed since
+    python -m tools.recorded digits fusing   # repeat a run of each method of these
+
+``results/repeats.jsonl`` has a line for each experiment: a digest of the code that its
+runs depend on, and how many runs were repeated with that very code, and how many of them
+came out the same. When the code changes, the count falls back to none until the runs are
+repeated. Comments, docstrings and layout do not count as code.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lpl_lib.provenance import provenance
+from lpl_lib.records import Record, read
+from lpl_lib.run.evidence import records
+from tools.bookfiles import ROOT
+from tools.library import reached_from
+from tools.stamps import digest
+
+RESULTS = ROOT / "results"
+REPEATS = RESULTS / "repeats.jsonl"
+# they keep and describe runs, and have no part in their outcome
+BESIDE = {"records.py", "provenance.py", "checkpoint.py"}
+
+
+def fusing(record: Record) -> tuple[Any, Any]:
+    """Hits, recorded and repeated."""
+    from lpl_lib.fusing.__main__ import run
+
+    again = run(*(record[name] for name in ("part", "method", "lpl_extra", "seed")))
+    return record["hits"], again["hits"]
+
+
+def canvases(record: Record) -> tuple[Any, Any]:
+    """Average precisions, recorded and repeated."""
+    from lpl_lib.multilabel.canvas_runs import run_once
+
+    what = (record[name] for name in ("experiment", "method", "settings", "seed"))
+    return record["per_label_ap"], run_once(*what)["per_label_ap"]
+
+
+def by_runner(record: Record) -> tuple[Any, Any]:
+    """Hits, recorded and repeated."""
+    from lpl_lib.run.execute import execute
+    from lpl_lib.run.experiment import load_experiment
+    from lpl_lib.run.plan import Run
+
+    experiment = load_experiment(record["experiment"])
+    run = Run(experiment, record["method"], record["params"], record["seed"], "test")
+    if run.key != record["key"]:
+        raise ValueError(f"{run} is configured otherwise now than when it was recorded")
+    with tempfile.TemporaryDirectory() as folder:
+        again, _ = execute(run, Path(folder), cpu=True, progress=False)
+    return record["hits"], again["hits"]
+
+
+# what starts the runs of an experiment and what repeats one, where it is not the runner
+OTHERS: dict[str, tuple[str, Callable[[Record], tuple[Any, Any]]]] = {
+    "canvases": ("lpl_lib.multilabel.canvas_runs", canvases),
+    "fusing": ("lpl_lib.fusing.__main__", fusing),
+}
+RUNNER = ("lpl_lib.run.execute", by_runner)
+
+
+def experiments() -> Iterator[str]:
+    """Experiments of which runs are recorded."""
+    for path in sorted(RESULTS.glob("*.jsonl")):
+        if any("commit" in record for record in read(path)):
+            yield path.stem
+
+
+def code(experiment: str, root: Path = ROOT) -> str:
+    """A digest of the code that the experiment's runs depend on."""
+    start, _ = OTHERS.get(experiment, RUNNER)
+    files = [path for path in reached_from(start, root) if path.name not in BESIDE]
+    return digest(
+        (path.relative_to(root).as_posix(), bare(path.read_text(encoding="utf-8")).encode())
+        for path in files
+    )[:16]
+
+
+def bare(source: str) -> str:
+    """What a module does: its syntax tree without docstrings.
+
+    >>> bare('"One."\\nx = 1  # why') == bare('x = (1)')
+    True
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            del body[0]
+    return ast.dump(tree)
+
+
+def entry(experiment: str, repeated: int = 0, same: int = 0) -> Record:
+    """The line of an experiment in the ledger."""
+    counts = {"repeated": repeated, "same": same}
+    found: Record = {"experiment": experiment, "code": code(experiment), **counts}
+    where = {name: provenance()[name] for name in ("date", "device")} if repeated else {}
+    return found | where
+
+
+def repeat(experiment: str) -> Record:
+    """Repeat the first test run of each method, and compare."""
+    _, again = OTHERS.get(experiment, RUNNER)
+    others = experiment in OTHERS
+    runs = read(RESULTS / f"{experiment}.jsonl") if others else records(experiment)
+    first: dict[tuple[str, Any], Record] = {}
+    for record in runs:
+        if record["experiment"] == experiment and record.get("part", "test") == "test":
+            first.setdefault((record["method"], record.get("lpl_extra")), record)
+    outcomes = []
+    for record in first.values():
+        before, now = again(record)
+        outcomes.append(before == now)
+        if before != now:
+            print(f"{experiment} {record['method']}: {before} then, {now} now", flush=True)
+    return entry(experiment, len(outcomes), sum(outcomes))
+
+
+def main(names: list[str]) -> None:
+    """Write the ledger anew, a line as soon as it is known."""
+    torch.set_num_threads(1)  # as all runs on digits were done
+    known = {line["experiment"]: line for line in read(REPEATS)}
+    for name in experiments():
+        kept = known.get(name, {})
+        if name in names:
+            known[name] = repeat(name)
+        elif kept.get("code") != code(name):
+            known[name] = entry(name)
+        text = "".join(json.dumps(known[name]) + "\n" for name in sorted(known))
+        REPEATS.write_text(text, encoding="utf-8")
+        print(known[name], flush=True)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
