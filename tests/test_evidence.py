@@ -100,9 +100,11 @@ def test_a_stamp_says_whether_the_code_is_still_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     none = {"experiment": "here", "repeated": 0, "same": 0}
-    some = {"experiment": "here", "repeated": 9, "same": 8, "date": "2026-11-24T09:00"}
+    all_same = {"experiment": "here", "repeated": 9, "same": 9, "date": "2026-11-24T09:00"}
     elsewhere = {**none, "experiment": "there"}
     assert "repeated" not in stamp(monkeypatch, elsewhere)
     assert "has changed since; no run was repeated" in stamp(monkeypatch, none, elsewhere)
-    said = stamp(monkeypatch, elsewhere, some)
-    assert "9 runs repeated with the library of 2026-11-24: 8 came out the same" in said
+    said = stamp(monkeypatch, elsewhere, all_same)
+    assert "9 runs repeated with the library of 2026-11-24: all came out the same" in said
+    said = stamp(monkeypatch, {**all_same, "same": 8, "off": 0.3})
+    assert said.endswith("8 came out the same, all within 0.3 points")

@@ -22,6 +22,7 @@ from tools.render import HTML, missing_pages, page_of
 
 WIDTHS = (1300, 390)
 PAGES = [page_of(path) for path in toc_files()]
+GLOSSARY = page_of(ROOT / "book" / "back" / "glossary.md")
 
 pytestmark = pytest.mark.usefixtures("site")
 
@@ -164,6 +165,27 @@ def test_lecturers_find_every_chapter_with_its_cost() -> None:
         assert f"{notebook['metadata']['lpl']['seconds']} s" in teaching.text
     front = parsed(HTML / "book" / "index.html")
     assert "back/teaching.html" in front.links
+
+
+GLOSSARY_LINK = re.compile(r'<a class="[^"]*\bterm\b[^"]*" href="([^"#]*)#([^"]+)"')
+
+
+def linked_terms(path: Path) -> list[str]:
+    """Anchors of the glossary to which a page's text links, in order."""
+    found = GLOSSARY_LINK.findall(path.read_text(encoding="utf-8"))
+    assert all(target.endswith("back/glossary.html") for target, _ in found)
+    return [anchor for _, anchor in found]
+
+
+def test_terms_link_to_the_glossary_where_they_are_first_used() -> None:
+    pages = {path.stem: linked_terms(page_of(path)) for path in chapters()}
+    for anchors in pages.values():
+        assert len(anchors) == len(set(anchors)) > 3
+    anchors = {anchor for anchor in parsed(GLOSSARY).ids if anchor.startswith("term-")}
+    known = set().union(*map(set, pages.values()))
+    assert known <= anchors
+    # the rest stands in headings, formulas or emphasis only
+    assert len(known) >= 0.9 * len(anchors), sorted(anchors - known)
 
 
 def test_nothing_private_is_published() -> None:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:  # at run time where it is used: it is slow to import
 def records(name: str) -> list[Record]:
     """Return the test records of an experiment as it stands now; none if none is there.
 
-    As :func:`~lpl_lib.run.report.current`, from :func:`lines`, but whether or not the
-    images are at hand: for a folder of images the key of a run holds the folder's
-    identity, which the reader's machine does not know.
+    As :func:`~lpl_lib.run.report.current`, from :func:`~lpl_lib.records.lines`, but
+    whether or not the images are at hand: for a folder of images the key of a run holds
+    the folder's identity, which the reader's machine does not know.
 
     Args:
         name: of the experiment, such as ``"digits-lt50"``.
@@ -76,10 +76,10 @@ def _repeated(line: Record) -> str:
     """Whether the runs of an experiment hold for the code of today."""
     if not line["repeated"]:
         return "the library's code has changed since; no run was repeated"
-    return (
-        f"{line['repeated']} runs repeated with the library of {line['date'][:10]}: "
-        f"{line['same']} came out the same"
-    )
+    found = f"{line['repeated']} runs repeated with the library of {line['date'][:10]}: "
+    if line["same"] == line["repeated"]:
+        return found + "all came out the same"
+    return f"{found}{line['same']} came out the same, all within {line['off']} points"
 
 
 def accuracies(runs: Sequence[Record]) -> str:
