@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import lpl_lib
+from lpl_lib.multilabel.record import PUBLISHED
 from tools.bookfiles import ROOT, address, chapters, read_yaml
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -175,6 +177,12 @@ def test_public_address_is_the_same_everywhere() -> None:
             assert slug == home.slug, f"{document.name} names {slug}"
         for pages in re.findall(r"https://[\w-]+\.github\.io/[\w-]*/?", text):
             assert pages.rstrip("/") == home.pages.rstrip("/"), document.name
+
+
+def test_records_are_fetched_from_the_release_of_the_chapters() -> None:
+    home = address()
+    assert f"https://raw.githubusercontent.com/{home.slug}/{home.ref}/results" == PUBLISHED
+    assert home.version == lpl_lib.__version__
 
 
 def test_reference_lists_every_module() -> None:
