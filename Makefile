@@ -12,7 +12,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install book site pdf slides editions colab test bench lint serve clean
+.PHONY: help install book site pdf slides editions colab lighthouse test bench lint serve clean
 
 help:  ## say what there is
 	@echo "make book          run the chapters that are not up to date, render the pages"
@@ -22,6 +22,7 @@ help:  ## say what there is
 	@echo "make slides        make a deck of slides of every chapter, in _build/slides"
 	@echo "make editions      make the student's and the lecturer's edition of the book"
 	@echo "make colab         run the chapters as Colab would (needs Python 3.13, 5 GB)"
+	@echo "make lighthouse    measure three pages: speed, accessibility, weight (needs npm)"
 	@echo "make test          check the library, the chapters and the pages"
 	@echo "make lint          ruff and mypy only"
 	@echo "make bench         time the losses, write results/loss_benchmark.json"
@@ -63,6 +64,9 @@ editions: $(READY)  ## make the student's and the lecturer's edition
 
 colab: $(READY)  ## run the chapters as Colab would
 	$(PY) -m tools.colab
+
+lighthouse: site  ## measure three pages: speed, accessibility, weight
+	$(PY) -m tools.lighthouse
 
 lint: $(READY)  ## ruff and mypy
 	$(PY) -m ruff check lpl_lib tools tests benchmarks book/_ext
