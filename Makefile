@@ -12,13 +12,17 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install book site pdf test bench lint serve clean
+.PHONY: help install book site pdf slides editions colab lighthouse test bench lint serve clean
 
 help:  ## say what there is
 	@echo "make book          run the chapters that are not up to date, render the pages"
 	@echo "make book FRESH=1  run all chapters, render the pages"
 	@echo "make site          render the pages from the stored outputs"
 	@echo "make pdf           print the pages into one PDF (needs Chromium or Chrome)"
+	@echo "make slides        make a deck of slides of every chapter, in _build/slides"
+	@echo "make editions      make the student's and the lecturer's edition of the book"
+	@echo "make colab         run the chapters as Colab would (needs Python 3.13, 5 GB)"
+	@echo "make lighthouse    measure three pages: speed, accessibility, weight (needs npm)"
 	@echo "make test          check the library, the chapters and the pages"
 	@echo "make lint          ruff and mypy only"
 	@echo "make bench         time the losses, write results/loss_benchmark.json"
@@ -51,6 +55,18 @@ site: $(READY)  ## render the pages from the stored outputs
 
 pdf: site  ## print the pages into one PDF
 	$(PY) -m tools.pdf
+
+slides: $(READY)  ## make a deck of slides of every chapter
+	$(PY) -m tools.slides
+
+editions: $(READY)  ## make the student's and the lecturer's edition
+	$(PY) -m tools.editions
+
+colab: $(READY)  ## run the chapters as Colab would
+	$(PY) -m tools.colab
+
+lighthouse: site  ## measure three pages: speed, accessibility, weight
+	$(PY) -m tools.lighthouse
 
 lint: $(READY)  ## ruff and mypy
 	$(PY) -m ruff check lpl_lib tools tests benchmarks book/_ext

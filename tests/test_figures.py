@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from lpl_lib import L2, LInf
+from lpl_lib import (
+    L2,
+    LPL,
+    FixedBound,
+    FrequencyBound,
+    LInf,
+    RankSplit,
+    class_relative_variation,
+)
 from lpl_lib.theory.boundary import optimal_bias
 from lpl_lib.theory.gaussians import TwoGaussians, class_errors
+from tools import loss_variation
 
 PAGE = "book/perturbing/04-two-gaussians.html"
 BALL_PAGE = "book/learning/06-inner-problem.html"
+VARIATION_PAGE = "book/learning/08-long-tail.html"
 COLUMNS = ("plus", "minus", "average", "balanced", "worst")
 SLIDERS = ("K", "V", "m", "plus", "minus")
 ROUNDING = 0.05 + 1e-6  # percent, shown with one decimal
@@ -177,7 +188,8 @@ def test_it_fits_a_phone(figure) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "name"), [(PAGE, "fig-4-try"), (BALL_PAGE, "fig-6-try")]
+    ("address", "name"),
+    [(PAGE, "fig-4-try"), (BALL_PAGE, "fig-6-try"), (VARIATION_PAGE, "fig-8-try")],
 )
 def test_the_still_figure_stays_where_no_script_runs(
     browser, server: str, address: str, name: str
@@ -300,3 +312,103 @@ def test_the_ball_fits_a_phone_and_its_sliders_speak(ball) -> None:
     for slider in (*LOGITS, "epsilon"):
         control = ball.locator(f"input[name={slider}]")
         assert control.get_attribute("aria-valuetext") == shown(ball, slider)
+
+
+# --- chapter 8: loss variation by class -----------------------------------------
+
+SHARE = 0.005 + 1e-6  # two significant digits are shown of small numbers
+
+
+@pytest.fixture
+def variation(browser, server: str):
+    yield from opened(browser, server + VARIATION_PAGE, "fig-8-try")
+
+
+def factor(text: str) -> float:
+    """×2.5 or ÷2.5."""
+    return float(text[1:]) if text[0] == "×" else 1 / float(text[1:])
+
+
+def check_variation(variation) -> None:
+    """Bounds, losses and factors on show are those of the library."""
+    radius, head = float(shown(variation, "radius")), int(shown(variation, "head"))
+    bound = chosen(variation, "bound")
+    logits, targets, counts = loss_variation.sample()
+    signs = RankSplit(counts, head)(None)
+    fixed, varied = FixedBound(radius), FrequencyBound(counts, 0.0, radius)
+    limits = (fixed if bound == "fixed" else varied)(None, signs)
+    before = loss_variation.class_losses(logits, targets)
+    lpl = LPL(10, RankSplit(counts, head), fixed if bound == "fixed" else varied)
+    change = class_relative_variation(logits, targets, lpl(logits, targets))
+    texts = variation.evaluate(VALUES)
+    for c in range(10):
+        where = f"class {c}, {bound}, {radius}, {head}: {texts}"
+        assert texts[f"{c}-images"] == str(int(counts[c])), where
+        assert abs(float(texts[f"{c}-epsilon"]) - float(limits[c])) < SHARE, where
+        wanted = {"before": before[c], "after": before[c] * (1 + change[c])}
+        for column, value in wanted.items():
+            told = float(texts[f"{c}-{column}"])
+            assert told == pytest.approx(float(value), rel=0.051, abs=SHARE), where
+        told = factor(texts[f"{c}-factor"])
+        assert told == pytest.approx(float(1 + change[c]), rel=SHARE), where
+
+
+def test_loss_variation_is_that_of_the_library(variation) -> None:
+    for bound, head, radius in itertools.product(
+        ("fixed", "varied"), ("Home", "End", "Start"), ("Home", "End", "Start")
+    ):
+        variation.get_by_role("button", name="Start again").press("Enter")
+        choose(variation, "bound", bound)
+        for slider, key in (("head", head), ("radius", radius)):
+            if key != "Start":
+                press(variation, slider, key)
+        check_variation(variation)
+
+
+def test_loss_variation_moves_by_keyboard_and_says_what_it_shows(variation) -> None:
+    picture = variation.locator("svg[role=img]")
+    before = picture.get_attribute("aria-label")
+    press(variation, "radius", "ArrowRight", "ArrowRight", "ArrowRight")
+    press(variation, "head", "ArrowLeft")
+    assert (shown(variation, "radius"), shown(variation, "head")) == ("2.3", "3")
+    check_variation(variation)
+    assert picture.get_attribute("aria-label") != before
+    variation.locator("[data-name=bound] input[value=varied]").focus()
+    variation.page.keyboard.press("ArrowLeft")
+    assert chosen(variation, "bound") == "fixed"
+    words = variation.locator(".words")
+    assert "The bound is the same for all" in words.inner_text()
+    press(variation, "radius", "Home")
+    assert "nothing changes" in words.inner_text()
+    for name, says in (
+        ("Only raise", "Raised: 10 classes"),
+        ("Only lower", "Lowered: 10 classes"),
+        ("Start again", "Lowered: 4 classes"),
+    ):
+        variation.get_by_role("button", name=name).press("Enter")
+        check_variation(variation)
+        assert says in words.inner_text()
+    assert words_are_announced(variation)
+
+
+def test_loss_variation_fits_a_phone_and_its_sliders_speak(variation) -> None:
+    assert variation.evaluate("e => e.scrollWidth <= e.clientWidth")
+    for slider in ("radius", "head"):
+        control = variation.locator(f"input[name={slider}]")
+        assert control.get_attribute("aria-valuetext") == shown(variation, slider)
+        assert variation.page.locator(f"label[for={control.get_attribute('id')}]").count()
+
+
+def test_numbers_of_loss_variation_were_written_by_the_tool(tmp_path) -> None:
+    loss_variation.write_data(tmp_path / "data.js")
+    stored = loss_variation.STATIC / "loss-variation-data.js"
+    texts = [path.read_text().split(" = ")[1] for path in (tmp_path / "data.js", stored)]
+    now, then = (json.loads(text.rstrip(";\n")) for text in texts)
+    assert now.keys() == then.keys()
+    for table, bound in itertools.product(("lowered", "raised"), loss_variation.BOUNDS):
+        torch.testing.assert_close(
+            torch.tensor(now[table][bound]),
+            torch.tensor(then[table][bound]),
+            rtol=1e-3,
+            atol=0,
+        )

@@ -8,11 +8,17 @@ broken on purpose, where it must not be.
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
+import io
 import json
+import os
 import re
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -26,6 +32,7 @@ from tools.bookfiles import (
     claim_calls,
     claims,
     code_cells,
+    is_setup,
     joined,
     read_notebook,
     stdout,
@@ -431,6 +438,7 @@ def good(tmp_path: Path) -> Chapter:
         "repository: {url: 'https://github.com/some/book', branch: main}\n"
         "html: {baseurl: 'https://some.github.io/book/'}\n"
     )
+    (tmp_path / "CHANGELOG.md").write_text("# Changes\n\n## 0.2.0, not released yet\n")
     drawing = code("draw", "plt.show()", 3)
     drawing["outputs"] = [
         {"output_type": "display_data", "metadata": {}, "data": {"image/svg+xml": "<svg/>"}}
@@ -549,6 +557,7 @@ BREAKAGES = [
     (is_small, set_source("head", "Little.", "Little. " * 130_000)),
     (opens_on_colab, set_source("head", "some/book", "other/book")),
     (opens_on_colab, set_source("set-up", "@main", "@old")),
+    (opens_on_colab, set_source("set-up", "0.2.0", "0.1.0")),
     (opens_on_colab, set_tags("set-up", "remove-cell")),
     (is_named_well, set_source("head", "# 3 ·", "# 4 ·")),
     (is_named_well, set_source("head", "# 3 · A", "# A")),
@@ -598,6 +607,95 @@ def test_guard_sees_a_broken_chapter(
 
 def test_every_guard_is_shown_to_fail() -> None:
     assert {guard for guard, _ in BREAKAGES} == set(GUARDS)
+
+
+RELEASED = "# Changes\n\n## 0.2.0, 2027-03-01\n\n- New.\n\n## 0.1.0, 2026-12-01\n"
+
+
+def test_badge_and_set_up_cell_follow_the_release(good: Chapter) -> None:
+    """Before it they take the branch; the chapter need not run again for it."""
+    (good.root / "CHANGELOG.md").write_text(RELEASED)
+    assert opens_on_colab(good) != []
+    assert write_address(good.path, good.root)
+    made = load(good.path, good.root)
+    assert opens_on_colab(made) == is_up_to_date(made) == runs_in_order(made) == []
+    home = "https://colab.research.google.com/github/some/book/blob/v0.2.0/book/part/"
+    assert f"{home}03-a-title.ipynb)" in made.prose
+    installs = [c["source"] for c in made.notebook["cells"] if is_setup(c)]
+    assert len(installs) == 1
+    assert '"lpl-lib[book] @ git+https://github.com/some/book@v0.2.0"' in installs[0]
+    assert not write_address(good.path, good.root)
+
+
+def test_a_list_of_changes_without_a_release_is_refused(good: Chapter) -> None:
+    (good.root / "CHANGELOG.md").write_text("# Changes\n\n## Soon\n")
+    with pytest.raises(ValueError, match="CHANGELOG"):
+        address(good.root)
+
+
+@dataclass
+class Shell:
+    """A set-up cell run in a Python that stands for the reader's."""
+
+    modules: dict[str, object]
+    gpu: bool = False
+    size: str | None = None
+
+    def run(self, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
+        """What the cell printed, and what it told pip to install."""
+        asked: list[str] = []
+        source = address().setup().replace("%pip install -q", "pip_install")
+        source = re.sub(r"pip_install \{keep\} (.+)", r"pip(keep, \1)", source)
+        for name in [name for name in sys.modules if name.split(".")[0] == "lpl_lib"]:
+            monkeypatch.delitem(sys.modules, name)
+        for name, module in self.modules.items():
+            monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: self.gpu)
+        monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Tesla T4")
+        monkeypatch.setenv("LPL_SIZE", self.size or "")  # is put back after the test
+        if not self.size:
+            monkeypatch.delenv("LPL_SIZE")
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            exec(source, {"pip": lambda *words: asked.extend(words)})
+        return said.getvalue(), asked
+
+
+def library(version: str) -> types.SimpleNamespace:
+    return types.SimpleNamespace(__version__=version)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "size", "says"),
+    [
+        (False, None, "CPU · size default"),
+        (True, None, "Tesla T4 · size full"),
+        (True, "smoke", "Tesla T4 · size smoke"),
+    ],
+)
+def test_the_set_up_cell_says_what_the_chapter_runs_on(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, size: str | None, says: str
+) -> None:
+    version = address().version
+    said, asked = Shell({"lpl_lib": library(version)}, gpu, size).run(monkeypatch)
+    assert said == f"lpl_lib {version} · {says}\n"
+    assert asked == []
+    assert os.environ["LPL_SIZE"] == says.split()[-1]
+
+
+def test_the_set_up_cell_installs_what_is_missing_and_keeps_torch_and_numpy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, asked = Shell({"lpl_lib": None}).run(monkeypatch)  # None: importing it fails
+    kept, wanted = asked
+    assert kept == f"torch=={metadata.version('torch')} numpy=={metadata.version('numpy')}"
+    assert wanted == f"lpl-lib[book] @ git+{address().repository}@{address().ref}"
+
+
+def test_the_set_up_cell_asks_for_a_restart_after_another_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(RuntimeError, match="restart the session"):
+        Shell({"lpl_lib": library("0.0.1")}).run(monkeypatch)
 
 
 def test_guard_sees_a_bad_file_name(good: Chapter) -> None:

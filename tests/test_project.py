@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools.bookfiles import ROOT, address, chapters, read_yaml
+import lpl_lib
+from lpl_lib.multilabel.record import PUBLISHED
+from tools.bookfiles import ROOT, address, read_yaml
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 DOCUMENTS = (
@@ -80,25 +82,6 @@ def test_what_breaks_by_itself_is_run_weekly_and_reported() -> None:
     assert set(jobs["report"]["needs"]) == {"links", "colab"}
     assert jobs["report"]["permissions"] == {"issues": "write"}
     assert "failure()" in jobs["report"]["if"]
-
-
-def test_each_chapter_is_run_as_colab_would(tmp_path: Path) -> None:
-    """The script of the weekly run finds every chapter, and says which failed."""
-    python = tmp_path / "python3"  # stands for Colab's: prints what it was asked for
-    python.write_text('#!/bin/sh\n[ "$1" = -c ] && echo versions || ls; test "$1" = -c\n')
-    python.chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [ROOT / ".ci" / "colab"],
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    wanted = {chapter.relative_to(ROOT / "book").as_posix() for chapter in chapters()}
-    assert done.returncode == 1
-    assert set(re.findall(r"^failed: (.+)$", done.stderr, re.MULTILINE)) == wanted
-    assert done.stdout.count("\nchapter.ipynb\n") == len(wanted)  # and nothing beside it
 
 
 def test_continuous_integration_runs_make_test() -> None:
@@ -175,6 +158,12 @@ def test_public_address_is_the_same_everywhere() -> None:
             assert slug == home.slug, f"{document.name} names {slug}"
         for pages in re.findall(r"https://[\w-]+\.github\.io/[\w-]*/?", text):
             assert pages.rstrip("/") == home.pages.rstrip("/"), document.name
+
+
+def test_records_are_fetched_from_the_release_of_the_chapters() -> None:
+    home = address()
+    assert f"https://raw.githubusercontent.com/{home.slug}/{home.ref}/results" == PUBLISHED
+    assert home.version == lpl_lib.__version__
 
 
 def test_reference_lists_every_module() -> None:

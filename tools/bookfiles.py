@@ -37,44 +37,94 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the repository and the rendered book are published."""
+    """Where the repository and the rendered book are published, and which release."""
 
     repository: str
     branch: str
     pages: str
+    version: str
+    released: bool
 
     @property
     def slug(self) -> str:
         """``owner/name`` of the repository."""
         return "/".join(self.repository.rstrip("/").split("/")[-2:])
 
+    @property
+    def ref(self) -> str:
+        """What the badges open and the set-up cells install: the release, as a tag.
+
+        The branch, as long as this version is not released.
+        """
+        return f"v{self.version}" if self.released else self.branch
+
     def badge(self, path: str) -> str:
         """The line that opens the chapter at `path` (from the root) on Colab."""
         depth = len(Path(path).parts) - 2  # folders between book/ and the file
         image = "../" * depth + "_static/colab-badge.svg"
         target = (
-            f"https://colab.research.google.com/github/{self.slug}"
-            f"/blob/{self.branch}/{path}"
+            f"https://colab.research.google.com/github/{self.slug}/blob/{self.ref}/{path}"
         )
         return f"[![Open in Colab]({image})]({target})"
 
     def setup(self) -> str:
         """Source of a chapter's set-up cell."""
-        return (
-            "import importlib.util\n"
-            'if importlib.util.find_spec("lpl_lib") is None:  # on Colab\n'
-            f'    %pip install -q "lpl-lib[book] @ git+{self.repository}@{self.branch}"'
+        return SETUP.format(
+            version=self.version, wanted=f"{SETUP_MARK}{self.repository}@{self.ref}"
         )
 
 
+# What a reader on Colab runs first. Torch and NumPy are named to pip as they are, so it
+# must leave them; whatever else is there and new enough it leaves by itself. A library
+# of another version was imported to see that, and stays in memory until a restart.
+SETUP_MARK = "lpl-lib[book] @ git+"
+SETUP = """\
+import os
+from importlib.metadata import version
+from importlib.util import find_spec
+
+try:
+    from lpl_lib import __version__ as found
+except ImportError:
+    found = None
+if found != "{version}":  # on Colab
+    keep = [f"{{p}}=={{version(p)}}" for p in ("torch", "numpy") if find_spec(p)]
+    keep = " ".join(keep)
+    %pip install -q {{keep}} "{wanted}"
+    if found:
+        raise RuntimeError("lpl_lib was renewed: restart the session, run again")
+
+import torch
+
+gpu = torch.cuda.is_available()
+size = os.environ.setdefault("LPL_SIZE", "full" if gpu else "default")
+device = torch.cuda.get_device_name() if gpu else "CPU"
+print(f"lpl_lib {version} · {{device}} · size {{size}}")"""
+
+
+def is_setup(cell: Cell) -> bool:
+    """Is this a set-up cell, of whatever address and release?"""
+    return cell["cell_type"] == "code" and SETUP_MARK in cell["source"]
+
+
 def address(root: Path = ROOT) -> Address:
-    """The public address, read from the one place that states it."""
+    """The public address from ``_config.yml``, the release from the list of changes.
+
+    The first heading of ``CHANGELOG.md`` says ``## 0.2.0, 2027-03-01``, or ``## 0.2.0, not
+    released yet``.
+    """
     config = read_yaml(root / "_config.yml")
     repository = config["repository"]
+    changes = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## (\d\S*), (.+)$", changes, re.MULTILINE)
+    if newest is None:
+        raise ValueError("CHANGELOG.md: a heading such as '## 0.1.0, 2027-03-01' is needed")
     return Address(
         repository=str(repository["url"]).rstrip("/"),
         branch=str(repository["branch"]),
         pages=str(config["html"]["baseurl"]),
+        version=newest[1],
+        released=newest[2] != "not released yet",
     )
 
 

@@ -4,8 +4,9 @@
     python -m tools.notebooks run --fresh    re-run all of them
     python -m tools.notebooks run PATH...    the same for these chapters only
     python -m tools.notebooks stale          say which chapters are stale, and why
-    python -m tools.notebooks address        write badges and set-up cells anew
-                                             from the address in _config.yml
+    python -m tools.notebooks address        write badges and set-up cells anew, from
+                                             the address in _config.yml and the
+                                             release in CHANGELOG.md
 
 Experiments are of the size that the environment variable LPL_SIZE asks for:
 smoke, default or full. A chapter's file changes only when all its cells ran.
@@ -35,7 +36,16 @@ from nbclient.exceptions import (
     DeadKernelError,
 )
 
-from tools.bookfiles import ROOT, Cell, Notebook, address, chapters, joined, read_notebook
+from tools.bookfiles import (
+    ROOT,
+    Cell,
+    Notebook,
+    address,
+    chapters,
+    is_setup,
+    joined,
+    read_notebook,
+)
 from tools.stamps import stale_reason, stamp, wanted_size
 
 CELL_TIMEOUT = 1800  # seconds; a cell that takes longer is taken to hang
@@ -252,9 +262,10 @@ def run_all(paths: list[Path], size: str, fresh: bool, root: Path = ROOT) -> int
 
 
 def write_address(path: Path, root: Path = ROOT) -> bool:
-    """Bring a chapter's badge and set-up cell in line with _config.yml.
+    """Bring a chapter's badge and set-up cell in line with address and release.
 
-    True if the file changed. A missing badge or set-up cell is put in place.
+    True if the file changed. A missing badge or set-up cell is put in place. The other
+    cells' outputs do not depend on these two, so the chapter does not become stale.
     """
     home = address(root)
     notebook = read_notebook(path)
@@ -270,11 +281,11 @@ def write_address(path: Path, root: Path = ROOT) -> bool:
     ]
     heading, rest = lines[0], "\n".join(lines[1:]).strip("\n")
     cells[0]["source"] = "\n\n".join(part for part in (heading, badge, rest) if part)
-    if len(cells) < 2 or 'find_spec("lpl_lib")' not in cells[1]["source"]:
+    if len(cells) < 2 or not is_setup(cells[1]):
         cells.insert(1, nbformat.v4.new_code_cell(id="set-up"))
     source = home.setup()
     if cells[1]["source"] != source:
-        cells[1].update(source=source, outputs=[], execution_count=None)
+        cells[1].update(source=source, outputs=[])
     cells[1]["metadata"] = {"tags": list(SETUP_TAGS)}
     if json.dumps(notebook) == before:
         return False

@@ -3,7 +3,8 @@
 The stamp of a chapter is a digest of all that its outputs depend on: its code
 cells, the modules of the library that they reach, the recorded results that they
 name, the pinned packages and the size of the experiments. Prose and outputs do not
-count. The functions here read files and decide; they run and write nothing.
+count, nor does the set-up cell, which installs the library and computes nothing. The
+functions here read files and decide; they run and write nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.bookfiles import ROOT, Notebook, code_cells, read_notebook, tags
+from tools.bookfiles import ROOT, Notebook, code_cells, is_setup, read_notebook, tags
 from tools.library import library_files
 
 SIZES = ("smoke", "default", "full")
@@ -58,6 +59,8 @@ def digest(parts: Iterable[tuple[str, bytes]]) -> str:
 
 def stamp(notebook: Notebook, size: str, root: Path = ROOT) -> str:
     """The stamp that the notebook's outputs of this `size` should carry."""
+    computing = [cell for cell in notebook["cells"] if not is_setup(cell)]
+    notebook = {**notebook, "cells": computing}
     parts = [("size", size.encode())]
     for _, cell in code_cells(notebook):
         parts.append(("cell", cell["source"].encode()))
