@@ -180,6 +180,14 @@ def test_long_arguments_are_shown_as_their_shape() -> None:
     assert "it gave 0, and 780 is right" in verdict
 
 
+def test_of_long_results_the_first_difference_is_shown() -> None:
+    def double(values: torch.Tensor) -> torch.Tensor:
+        return 2 * values
+
+    checker = Checker(double, lambda: list(examples())[1:])
+    assert "at place [1] it gave 1, and 2 is right" in checker.verdict(lambda v: v)
+
+
 def test_nan_and_infinity_are_not_right() -> None:
     checker = Checker(total, lambda: list(examples()))
     assert "it gave nan" in checker.verdict(lambda v: float("nan"))

@@ -8,6 +8,7 @@ learner's results are those of such an answer, the hint is shown.
 from __future__ import annotations
 
 import copy
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 LONGEST = 60  # characters of an argument that a message shows
+COLUMNS = 78
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Checker:
 
     def __call__(self, answer: Callable[..., Any]) -> None:
         """Print whether ``answer`` is right."""
-        print(f"{self.name}: {self.verdict(answer)}")
+        for line in f"{self.name}: {self.verdict(answer)}".split("\n"):
+            indent = " " * (len(line) - len(line.lstrip()))
+            print(textwrap.fill(line, COLUMNS, subsequent_indent=indent))
 
     def verdict(self, answer: Callable[..., Any]) -> str:
         """Return ``right, ...`` or ``not yet. ...`` with what is wrong."""
@@ -91,7 +95,7 @@ class Checker:
         except Exception as error:  # whatever the learner's function does
             return f"{where}\nit raised {type(error).__name__}: {error}"
         if result is None:
-            return "It returns nothing: write its body, and end it with a return."
+            return "It returns nothing: write its body."
         if result is ...:
             return "It returns an ellipsis: put a value in the place of the dots."
         changed = [name for name in example if differs(example[name], given[name])]
@@ -105,17 +109,27 @@ class Checker:
         if found.shape != right.shape:
             return f"{where}\nit gave {sized(found)}, and {sized(right)} is needed."
         if not self.same(found, right):
-            return f"{where}\nit gave {shown(found)}, and {shown(right)} is right."
+            return f"{where}\n{self.difference(found, right)}"
         return ""
+
+    def close(self, found: Tensor, right: Tensor) -> Tensor:
+        """Which numbers of two results of one shape agree to the tolerance."""
+        return torch.isclose(
+            found, right, rtol=self.tolerance, atol=self.tolerance, equal_nan=True
+        )
 
     def same(self, found: Tensor, right: Tensor) -> bool:
         """Whether two results agree to the tolerance."""
-        if found.shape != right.shape:
-            return False
-        close = torch.isclose(
-            found, right, rtol=self.tolerance, atol=self.tolerance, equal_nan=True
-        )
-        return bool(close.all())
+        return found.shape == right.shape and bool(self.close(found, right).all())
+
+    def difference(self, found: Tensor, right: Tensor) -> str:
+        """Two results of one shape side by side; of long ones the first that differs."""
+        where = ""
+        if max(len(listed(values.tolist())) for values in (found, right)) > LONGEST:
+            place = tuple((~self.close(found, right)).nonzero()[0].tolist())
+            where = f"at place {listed(list(place))} "
+            found, right = found[place], right[place]
+        return f"{where}it gave {shown(found)}, and {shown(right)} is right."
 
     def guesses(
         self, answer: Callable[..., Any], examples: Sequence[Mapping[str, Any]]
