@@ -12,14 +12,37 @@ import importlib
 import io
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 import lpl_lib.exercises
+from lpl_lib import (
+    L2,
+    LDAM,
+    ConfidenceBound,
+    ConfidenceSplit,
+    MixedTargetLoss,
+    PerturbedLoss,
+    balanced_accuracy,
+    loss_variation,
+    mean_interval,
+)
 from lpl_lib.exercises.checker import Checker, Mistake
+from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
+from lpl_lib.multilabel.losses import MultiLabelLoss
+from lpl_lib.multilabel.metrics import average_precision
+from lpl_lib.perturbations import log_prior
+from lpl_lib.theory.augmentation import noise_rise
+from lpl_lib.theory.boundary import optimal_bias
+from lpl_lib.theory.confusion import soft_confusion
+from lpl_lib.theory.gaussians import TwoGaussians, class_errors
 from tools.bookfiles import (
     ROOT,
     Notebook,
@@ -151,6 +174,75 @@ def test_a_typical_mistake_is_seen_and_named(checker: Checker, mistake: Mistake)
     verdict = checker.verdict(mistake.answer)
     assert verdict.startswith("not yet. ")
     assert verdict.endswith(f"A guess: {mistake.hint}")
+
+
+def library_errors(
+    m: float, k: float, v: float, eps_plus: float, eps_minus: float
+) -> tuple[float, float]:
+    model = TwoGaussians(m, k, v)
+    found = class_errors(model, optimal_bias(model, eps_plus, eps_minus))
+    return float(found.plus), float(found.minus)
+
+
+def library_signs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    statistics = ClassConfidence(logits.shape[1])(logits, targets)
+    return ConfidenceSplit()(statistics) * statistics.seen
+
+
+def library_steps(
+    logits: torch.Tensor, label: int, bound: float, steps: int
+) -> torch.Tensor:
+    targets = torch.full((len(logits),), label)
+    radius = torch.full((len(logits),), bound)
+    return L2(steps=steps)(logits, targets, radius, bound)[0]
+
+
+def library_bounds(
+    confidence: torch.Tensor, seen: torch.Tensor, epsilon: float, extra: float
+) -> torch.Tensor:
+    statistics = ClassStatistics(confidence, seen)
+    return ConfidenceBound(epsilon, extra)(statistics, torch.ones(len(seen))) * seen
+
+
+def library_mixture(
+    net: nn.Module,
+    criterion: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    lam: float,
+) -> torch.Tensor:
+    one_hot = F.one_hot(labels, 4).float()
+    targets = lam * one_hot + (1 - lam) * one_hot.flip(0)
+    logits = net(lam * images + (1 - lam) * images.flip(0))
+    if isinstance(criterion, PerturbedLoss):
+        return MixedTargetLoss(criterion.perturbation)(logits, targets)
+    return criterion(logits, targets)
+
+
+LIBRARY: dict[str, Callable[..., Any]] = {
+    "chapter01.check_variation": loss_variation,
+    "chapter02.check_ldam_loss": lambda u, y, n, m: PerturbedLoss(LDAM(n, m))(u, y),
+    "chapter03.check_rise": noise_rise,
+    "chapter04.check_errors": library_errors,
+    "chapter05.check_signs": library_signs,
+    "chapter06.check_power_steps": library_steps,
+    "chapter06b.check_confusion": soft_confusion,
+    "chapter07.check_bounds": library_bounds,
+    "chapter08.check_balanced": balanced_accuracy,
+    "chapter09.check_mixed_loss": library_mixture,
+    "chapter09b.check_decide": lambda u, n: (u - log_prior(n)).argmax(1),
+    "chapter10.check_perturbed_bce": lambda u, t, plus, minus: MultiLabelLoss()(
+        u + torch.where(t > 0, plus, minus), t
+    ),
+    "chapter11.check_precision": lambda u, t: average_precision(u[:, None], t[:, None])[0],
+    "chapter12.check_paired_interval": lambda a, b: mean_interval(np.subtract(a, b)),
+    "chapter14.check_prior": lambda n: [n[str(c)] / sum(n.values()) for c in range(len(n))],
+}
+
+
+@pytest.mark.parametrize("name", CHECKERS)
+def test_the_library_passes_the_checker(name: str) -> None:
+    assert CHECKERS[name].verdict(LIBRARY[name]).startswith("right, on ")
 
 
 def examples(x: float = 1.0) -> Iterator[dict[str, object]]:
