@@ -82,9 +82,14 @@ def _batch_sizes() -> list[Setting]:
 
 
 def _adjusted() -> list[Setting]:
-    """LA, and LPL on top of it."""
+    """LA, and LPL with smaller bounds on top of it."""
     alone = [Setting(ratio, adjusted=True) for ratio in RATIOS]
-    return [*alone, *(Setting(extra=b, adjusted=True) for b in BOUNDS[:4])]
+    both = [
+        Setting(ratio, extra=b, adjusted=True)
+        for ratio in (100, 50, 10)
+        for b in (0.5, 1.0, 2.0, 4.0)
+    ]
+    return [*alone, *both]
 
 
 def grid() -> list[Setting]:
