@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from lpl_lib.ablations.settings import Setting
 
-RATIOS = (100, 50, 20, 10)
+RATIOS = (100, 50, 10)
 BOUNDS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 BASE = Setting(epsilon=2.0)  # in the middle of the bounds tried
 BY_CONFIDENCE = Setting(epsilon=2.0, split="confidence")
 
 
 def _bounds() -> list[Setting]:
-    """Fixed and varied bounds, on four imbalance ratios."""
+    """Fixed and varied bounds, on three imbalance ratios."""
     return [
         setting
         for ratio in RATIOS
@@ -27,7 +27,7 @@ def _bounds() -> list[Setting]:
 
 def _sides() -> list[Setting]:
     """A bound for the raised classes and another for the lowered ones."""
-    values = (0.0, 1.0, 2.0, 4.0, 8.0)
+    values = (0.0, 1.0, 2.0, 4.0)
     return [
         Setting(epsilon=1.0, raised=raised, lowered=lowered)
         for raised in values
@@ -38,9 +38,9 @@ def _sides() -> list[Setting]:
 
 def _splits() -> list[Setting]:
     """By rank at any place, the wrong way round, and by confidence."""
-    by_rank = [replace(BASE, num_head=head) for head in range(11)]
-    fixed = [replace(BY_CONFIDENCE, epsilon=b) for b in BOUNDS]
-    varied = [Setting(extra=b, split="confidence") for b in (2.0, 4.0, 8.0, 16.0)]
+    by_rank = [replace(BASE, num_head=head) for head in range(0, 11, 2)]
+    fixed = [replace(BY_CONFIDENCE, epsilon=b) for b in (1.0, 2.0, 4.0, 8.0)]
+    varied = [Setting(extra=b, split="confidence") for b in (4.0, 8.0, 16.0)]
     taus = [replace(BY_CONFIDENCE, threshold=tau) for tau in (0.3, 0.5, 0.7, 0.9)]
     running = [replace(BY_CONFIDENCE, decay=decay) for decay in (0.9, 0.99)]
     one_side = [replace(BY_CONFIDENCE, raised=0.0), replace(BY_CONFIDENCE, lowered=0.0)]
@@ -51,9 +51,9 @@ def _splits() -> list[Setting]:
 def _solvers() -> list[Setting]:
     """Other solvers, each with bounds of its own, and a gradient through delta."""
     tried = {
-        "linf": (0.25, 0.5, 1.0, 2.0, 4.0),
-        "pgd": (1.0, 2.0, 4.0),
-        "algorithm1": (1.0, 2.0, 4.0, 8.0, 16.0),
+        "linf": (0.5, 1.0, 2.0, 4.0),
+        "pgd": (2.0, 4.0),
+        "algorithm1": (2.0, 4.0, 8.0, 16.0),
     }
     others = [
         Setting(epsilon=b, solver=solver)  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ def _adjusted() -> list[Setting]:
     alone = [Setting(ratio, adjusted=True) for ratio in RATIOS]
     both = [
         Setting(ratio, extra=b, adjusted=True)
-        for ratio in (100, 50, 10)
+        for ratio in RATIOS
         for b in (0.5, 1.0, 2.0, 4.0)
     ]
     return [*alone, *both]
