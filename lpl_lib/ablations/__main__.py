@@ -1,6 +1,6 @@
 """The ablations of chapter 13: every setting of the grid, ten seeds each.
 
-    python -m lpl_lib.ablations                      # about 25 minutes on one core
+    python -m lpl_lib.ablations                      # about ten minutes on one core
 
 It can be stopped and started again: runs that the ledger has are not repeated. Each run
 is scored on validation and on test images; the chapter chooses by the former.
