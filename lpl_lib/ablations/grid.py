@@ -15,9 +15,7 @@ BY_CONFIDENCE = Setting(epsilon=2.0, split="confidence")
 
 def _bounds() -> list[Setting]:
     """Varied bounds on three imbalance ratios, and fixed ones on the first."""
-    varied = [
-        Setting(ratio, extra=bound) for ratio in RATIOS for bound in (0.0, *BOUNDS)
-    ]
+    varied = [Setting(ratio, extra=bound) for ratio in RATIOS for bound in (0.0, *BOUNDS)]
     return [*varied, *(Setting(epsilon=bound) for bound in BOUNDS)]
 
 
