@@ -7,7 +7,7 @@ from dataclasses import replace
 from lpl_lib.ablations.settings import Setting
 
 RATIOS = (100, 50, 10)
-BOUNDS = (1.0, 2.0, 4.0, 8.0)
+BOUNDS = (1.0, 2.0, 3.0, 4.0, 8.0)
 RAISED, LOWERED = (0.0, 2.0, 4.0), (0.0, 1.0, 2.0, 4.0)
 BASE = Setting(epsilon=2.0)  # in the middle of the bounds tried
 BY_CONFIDENCE = Setting(epsilon=2.0, split="confidence")
