@@ -30,6 +30,7 @@ from lpl_lib.ablations.training import EPOCHS, config_of
 from lpl_lib.lpl import L2, Algorithm1
 from lpl_lib.records import read
 from lpl_lib.run.plan import digest
+from tools.bookfiles import ROOT
 
 COUNTS = torch.tensor([60, 20, 6, 2])
 LABELS = [0, 0, 0, 1, 1, 2, 3]
@@ -228,3 +229,14 @@ def test_program_goes_on_where_it_stopped(monkeypatch, tmp_path: Path, capsys):
     assert trained == [(s, seed) for seed in (0, 1) for s in (Setting(), BASE)]
     assert len(read(path)) == 4
     assert "seed 1: 2 settings done" in capsys.readouterr().out
+
+
+# --- the ledger ---------------------------------------------------------------------
+
+
+def test_ledger_holds_every_setting_with_ten_seeds():
+    keys = {run["key"] for run in read(ROOT / "results" / "ablations.jsonl")}
+    wanted = {
+        digest(config_of(setting, seed, EPOCHS)) for setting in grid() for seed in range(10)
+    }
+    assert keys == wanted
