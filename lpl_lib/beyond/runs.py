@@ -203,7 +203,7 @@ def run(part: str, method: str, settings: Settings, seed: int, rate: float) -> R
 
 
 def scores(net: SmallConvNet, method: str, data: LabelledImages, images: Tensor) -> Tensor:
-    """Return a method's test logits ``(N, C)``; post-hoc LA takes the training prior off."""
+    """Return test logits ``(N, C)``; post-hoc LA takes the training prior off."""
     logits = predict(net, images)
     if method != "post-hoc LA":
         return logits
