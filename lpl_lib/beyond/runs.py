@@ -281,6 +281,31 @@ def chosen_settings(records: list[Record], method: str) -> Settings:
     return GRID[method][max(range(len(means)), key=means.__getitem__)]
 
 
+def origin(records: list[Record]) -> str:
+    """Return where records come from: runs, seeds, configurations, commits, device, dates
+    and time.
+
+    >>> origin([])
+    'no run is recorded yet'
+    """
+    if not records:
+        return "no run is recorded yet"
+    keys = "".join(sorted(record["key"] for record in records))
+    seeds = sorted({r["seed"] for r in records if r["part"] != "validation"})
+    dates = sorted({record["date"][:10] for record in records})
+    minutes = sum(record["seconds"] for record in records) / 60
+    return "\n".join(
+        [
+            f"{len(records)} runs, {records[0]['data']}",
+            f"SmallConvNet, {EPOCHS} epochs, last epoch; seeds {seeds[0]} to {seeds[-1]}",
+            f"configurations {hashlib.sha256(keys.encode()).hexdigest()[:12]}; commits "
+            + ", ".join(sorted({str(record["commit"]) for record in records})),
+            f"{records[0]['device']}, {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}; "
+            f"{minutes:.0f} minutes of training",
+        ]
+    )
+
+
 def jobs(path: Path) -> Iterator[tuple[str, str, Settings, int, float]]:
     """Yield all runs; those of part *meta* after the choice of settings."""
     for seed in TUNING_SEEDS:
