@@ -17,8 +17,15 @@ from tools.stamps import named_records
 
 # calls that read the ledgers in results/
 READERS = {"records", "recorded", "lines", "current"}
-# calls that train a network, in the library and in the programs of chapter 9
-TRAINERS = {"fit", "train_canvases", "train_setting", "compose_matrix", "backward"}
+# calls that train a network, in the library and in the programs of chapters 9 and 15
+TRAINERS = {
+    "fit",
+    "fit_meta_split",
+    "train_canvases",
+    "train_setting",
+    "compose_matrix",
+    "backward",
+}
 # methods that change the object on which they are called
 CHANGERS = {"append", "extend", "add", "update", "setdefault", "step", "load_state_dict"}
 # a claim of this kind is about the authors' tables, or says itself that it is recorded
