@@ -28,8 +28,7 @@ from lpl_lib.ablations import (
 from lpl_lib.ablations import __main__ as program
 from lpl_lib.ablations.training import EPOCHS, config_of
 from lpl_lib.lpl import L2, Algorithm1
-from lpl_lib.records import read
-from lpl_lib.run.plan import digest
+from lpl_lib.records import digest, read
 from tools.bookfiles import ROOT
 
 COUNTS = torch.tensor([60, 20, 6, 2])

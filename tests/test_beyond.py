@@ -219,11 +219,3 @@ def test_settings_under_stress_are_those_of_chapter_8():
     }
     for ours, theirs in (("LA", "la"), ("LPL", "lpl-varied"), ("LA + LPL", "la+lpl")):
         assert runs.STRESSED[ours] == recorded[theirs]
-
-
-def test_origin_names_runs_seeds_and_time():
-    made = {"date": "2026-01-02T", "seconds": 90, "commit": "abc", "device": "CPU"}
-    seeds = [{**runs.job("meta", "LA", {}, seed, 0.0), **made} for seed in (0, 1)]
-    text = runs.origin([{**record, "data": "digits"} for record in seeds])
-    for part in ("2 runs, digits", "seeds 0 to 1", "commits abc", "3 minutes"):
-        assert part in text

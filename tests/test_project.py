@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import lpl_lib
-from lpl_lib.multilabel.record import PUBLISHED
+from lpl_lib.records import PUBLISHED
 from tools.bookfiles import ROOT, address, read_yaml
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -36,26 +36,38 @@ REPEATS = RESULTS / "repeats.jsonl"
 BESIDE = {"records.py", "provenance.py", "checkpoint.py"}
 
 
-def fusing(record: Record) -> tuple[list[float], list[float]]:
-    """Percent of each class that are right, recorded and repeated."""
+def fusing(record: Record) -> Record:
+    """Repeat a run of chapter 9."""
     from lpl_lib.fusing.__main__ import run
 
-    again = run(*(record[name] for name in ("part", "method", "lpl_extra", "seed")))
-    return _percent(record), _percent(again)
+    return run(*(record[name] for name in ("part", "method", "lpl_extra", "seed")))
 
 
-def canvases(record: Record) -> tuple[list[float], list[float]]:
-    """Average precision of each label in percent, recorded and repeated."""
+def canvases(record: Record) -> Record:
+    """Repeat a run of chapter 11."""
     from lpl_lib.multilabel.canvas_runs import run_once
 
-    what = (record[name] for name in ("experiment", "method", "settings", "seed"))
-    again = run_once(*what)
-    before, now = ([100 * value for value in r["per_label_ap"]] for r in (record, again))
-    return before, now
+    return run_once(
+        *(record[name] for name in ("experiment", "method", "settings", "seed"))
+    )
 
 
-def by_runner(record: Record) -> tuple[list[float], list[float]]:
-    """Percent of each class that are right, recorded and repeated."""
+def ablations(record: Record) -> Record:
+    """Repeat a run of chapter 13."""
+    from lpl_lib.ablations import Setting, train_setting
+
+    return train_setting(Setting(**record["config"]["setting"]), record["seed"])
+
+
+def beyond(record: Record) -> Record:
+    """Repeat a run of chapter 15."""
+    from lpl_lib.beyond.runs import run
+
+    return run(*(record[name] for name in ("part", "method", "settings", "seed", "rate")))
+
+
+def by_runner(record: Record) -> Record:
+    """Repeat a run of ``lpl_lib.run``."""
     from lpl_lib.run.execute import execute
     from lpl_lib.run.experiment import load_experiment
     from lpl_lib.run.plan import Run
@@ -65,13 +77,14 @@ def by_runner(record: Record) -> tuple[list[float], list[float]]:
     if run.key != record["key"]:
         raise ValueError(f"{run} is configured otherwise now than when it was recorded")
     with tempfile.TemporaryDirectory() as folder:
-        again, _ = execute(run, Path(folder), cpu=True, progress=False)
-    return _percent(record), _percent(again)
+        return execute(run, Path(folder), cpu=True, progress=False)[0]
 
 
 # what starts the runs of an experiment and what repeats one, where it is not the runner
-OTHERS: dict[str, tuple[str, Callable[[Record], tuple[list[float], list[float]]]]] = {
+OTHERS: dict[str, tuple[str, Callable[[Record], Record]]] = {
+    "ablations": ("lpl_lib.ablations.__main__", ablations),
     "canvases": ("lpl_lib.multilabel.canvas_runs", canvases),
+    "digits-beyond": ("lpl_lib.beyond.runs", beyond),
     "fusing": ("lpl_lib.fusing.__main__", fusing),
 }
 RUNNER = ("lpl_lib.run.execute", by_runner)
@@ -121,23 +134,44 @@ def entry(experiment: str, off: Sequence[float] = ()) -> Record:
 
 
 def repeat(experiment: str) -> Record:
-    """Repeat the first test run of each method, and compare."""
+    """Repeat the first run of each kind that was not for validation, and compare."""
     _, again = OTHERS.get(experiment, RUNNER)
     others = experiment in OTHERS
     runs = read(RESULTS / f"{experiment}.jsonl") if others else records(experiment)
-    first: dict[tuple[str, Any], Record] = {}
+    first: dict[tuple[Any, ...], Record] = {}
     for record in runs:
-        if record["experiment"] == experiment and record.get("part", "test") == "test":
-            first.setdefault((record["method"], record.get("lpl_extra")), record)
+        if record["experiment"] == experiment and record.get("part") != "validation":
+            first.setdefault(kind(record), record)
     off = []
-    for record in first.values():
-        before, now = again(record)
+    for sort, record in first.items():
+        before, now = by_class(record), by_class(again(record))
         # the same on average, but not class by class, is not the same
         points = abs(fmean(before) - fmean(now))
         off.append(0.0 if before == now else max(points, 0.01))
         if before != now:
-            print(experiment, record["method"], before, now, sep="\n  ", flush=True)
+            print(experiment, sort, before, now, sep="\n  ", flush=True)
     return entry(experiment, off)
+
+
+def kind(record: Record) -> tuple[Any, ...]:
+    """What tells the methods of an experiment apart, whatever their strength and seed."""
+    named = tuple(record.get(name) for name in ("part", "method", "lpl_extra"))
+    setting = record.get("config", {}).get("setting", {})
+    return *named, *(setting.get(n) for n in ("split", "solver", "attached", "adjusted"))
+
+
+def by_class(record: Record) -> list[float]:
+    """The test outcome in percent, class by class: accuracy, or average precision."""
+    if "per_label_ap" in record:
+        return [100 * value for value in record["per_label_ap"]]
+    if "hits" not in record:
+        return [100 * value for value in record["accuracy"]]
+    hits = record["hits"]
+    if isinstance(hits, dict):  # by part of the data
+        hits, sizes = hits["test"], record["images"]["test"]
+    else:
+        sizes = record["tested"]
+    return [100 * right / size for right, size in zip(hits, sizes, strict=True)]
 
 
 def main(names: list[str]) -> None:
@@ -153,11 +187,6 @@ def main(names: list[str]) -> None:
         text = "".join(json.dumps(known[name]) + "\n" for name in sorted(known))
         REPEATS.write_text(text, encoding="utf-8")
         print(known[name], flush=True)
-
-
-def _percent(record: Record) -> list[float]:
-    pairs = zip(record["hits"], record["tested"], strict=True)
-    return [100 * hits / tested for hits, tested in pairs]
 
 
 def _is_text(node: ast.stmt) -> bool:

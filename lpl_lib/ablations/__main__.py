@@ -15,8 +15,7 @@ import torch
 
 from lpl_lib.ablations.grid import grid
 from lpl_lib.ablations.training import EPOCHS, config_of, train_setting
-from lpl_lib.records import RESULTS, append, read
-from lpl_lib.run.plan import digest
+from lpl_lib.records import RESULTS, append, digest, read
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,9 +13,8 @@ from torch import Tensor
 from lpl_lib.ablations.settings import Setting, loss_of
 from lpl_lib.data import LabelledImages, digits, hold_out, long_tail_indices
 from lpl_lib.models import SmallConvNet
-from lpl_lib.records import Record
-from lpl_lib.run.execute import provenance
-from lpl_lib.run.plan import digest
+from lpl_lib.provenance import provenance
+from lpl_lib.records import Record, digest
 from lpl_lib.training import fit, predict
 
 if TYPE_CHECKING:  # at run time where it is used: it is slow to import
@@ -106,7 +105,7 @@ def train_setting(setting: Setting, seed: int, epochs: int = EPOCHS) -> Record:
         "loss": float(f"{history[-1]:.6g}"),
         "config": config,
         "wall_seconds": round(time.monotonic() - began, 2),
-        **provenance(torch.device("cpu")),
+        **provenance(),
     }
 
 

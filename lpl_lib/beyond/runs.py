@@ -20,8 +20,6 @@ Each run reports its last epoch. No setting is chosen on test images.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -44,9 +42,9 @@ from lpl_lib.losses import PerturbedLoss
 from lpl_lib.lpl import LPL, FrequencyBound, RankSplit
 from lpl_lib.metrics import class_accuracy
 from lpl_lib.models import SmallConvNet
-from lpl_lib.multilabel.record import provenance
 from lpl_lib.perturbations import LogitAdjustment, Perturbation, log_prior
-from lpl_lib.records import Record, append, read
+from lpl_lib.provenance import provenance
+from lpl_lib.records import Record, append, digest, read
 from lpl_lib.training import fit, predict
 
 RESULTS = Path("results/digits-beyond.jsonl")
@@ -196,8 +194,7 @@ def run(part: str, method: str, settings: Settings, seed: int, rate: float) -> R
         if signs is None
         else [[round(x, 3) for x in e] for e in signs.tolist()],
         "training": {"net": "SmallConvNet", "epochs": EPOCHS, "batch_size": 64},
-        "seconds": round(seconds, 2),
-        "threads": torch.get_num_threads(),
+        "wall_seconds": round(seconds, 2),
         **provenance(),
     }
 
@@ -255,8 +252,7 @@ def job(part: str, method: str, settings: Settings, seed: int, rate: float) -> R
         "seed": seed,
         "rate": rate,
     }
-    text = json.dumps(wanted, sort_keys=True)
-    return {"key": hashlib.sha256(text.encode()).hexdigest()[:16], **wanted}
+    return {"key": digest(wanted), **wanted}
 
 
 def chosen_settings(records: list[Record], method: str) -> Settings:
@@ -279,31 +275,6 @@ def chosen_settings(records: list[Record], method: str) -> Settings:
             raise ValueError(f"method {method!r} with {settings} was not validated")
         means.append(sum(found) / len(found))
     return GRID[method][max(range(len(means)), key=means.__getitem__)]
-
-
-def origin(records: list[Record]) -> str:
-    """Return where records come from: runs, seeds, configurations, commits, device, dates
-    and time.
-
-    >>> origin([])
-    'no run is recorded yet'
-    """
-    if not records:
-        return "no run is recorded yet"
-    keys = "".join(sorted(record["key"] for record in records))
-    seeds = sorted({r["seed"] for r in records if r["part"] != "validation"})
-    dates = sorted({record["date"][:10] for record in records})
-    minutes = sum(record["seconds"] for record in records) / 60
-    return "\n".join(
-        [
-            f"{len(records)} runs, {records[0]['data']}",
-            f"SmallConvNet, {EPOCHS} epochs, last epoch; seeds {seeds[0]} to {seeds[-1]}",
-            f"configurations {hashlib.sha256(keys.encode()).hexdigest()[:12]}; commits "
-            + ", ".join(sorted({str(record["commit"]) for record in records})),
-            f"{records[0]['device']}, {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}; "
-            f"{minutes:.0f} minutes of training",
-        ]
-    )
 
 
 def jobs(path: Path) -> Iterator[tuple[str, str, Settings, int, float]]:
@@ -333,7 +304,7 @@ def main(arguments: list[str] | None = None) -> None:
         if job(*wanted)["key"] not in {r["key"] for r in read(path)}:
             record = run(*wanted)
             append(path, record)
-            print(*wanted, record["balanced_accuracy"], record["seconds"], flush=True)
+            print(*wanted, record["balanced_accuracy"], record["wall_seconds"], flush=True)
 
 
 if __name__ == "__main__":
