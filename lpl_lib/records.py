@@ -98,16 +98,42 @@ def lines(name: str) -> list[Record]:
     Raises:
         OSError: there is neither such a folder nor a connection.
     """
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / "results" / "README.md").is_file():
-            return read(folder / "results" / f"{name}.jsonl")
+    folder = _results()
+    if folder is not None:
+        return read(folder / f"{name}.jsonl")
     try:
-        with urllib.request.urlopen(f"{PUBLISHED}/{name}.jsonl", timeout=60) as answer:
-            return [json.loads(line) for line in answer.read().decode().splitlines()]
+        text = _fetched(f"{name}.jsonl")
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return []
         raise
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def document(name: str) -> Record:
+    """Return ``results/<name>.json``, such as a benchmark, wherever the reader is.
+
+    Raises:
+        OSError: there is no such file, or neither the folder nor a connection.
+    """
+    folder, file = _results(), f"{name}.json"
+    text = _fetched(file) if folder is None else (folder / file).read_text("utf-8")
+    found: Record = json.loads(text)
+    return found
+
+
+def _results() -> Path | None:
+    """The folder of the ledgers in this copy of the repository."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "results" / "README.md").is_file():
+            return folder / "results"
+    return None
+
+
+def _fetched(file: str) -> str:
+    with urllib.request.urlopen(f"{PUBLISHED}/{file}", timeout=60) as answer:
+        text: str = answer.read().decode()
+    return text
 
 
 def digest(config: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from lpl_lib.records import (
     TornLineWarning,
     append,
     digest,
+    document,
     interval,
     lines,
     markdown,
@@ -213,9 +214,12 @@ def test_lines_are_found_above_or_fetched(tmp_path, monkeypatch):
     monkeypatch.chdir(inner)
     assert lines("here") == [{"key": "a"}]
     assert lines("missing") == []
+    (results / "timed.json").write_text('{"ms": 3}')
+    assert document("timed") == {"ms": 3}
     (results / "README.md").unlink()
     monkeypatch.setattr(lpl_lib.records, "PUBLISHED", results.as_uri())
     assert lines("here") == [{"key": "a"}]
+    assert document("timed") == {"ms": 3}
     with pytest.raises(OSError, match="missing"):
         lines("missing")
 
