@@ -70,7 +70,7 @@ class Sets(NamedTuple):
 
     @property
     def both(self) -> LabelledImages:
-        """Long tail and meta set together: what all methods of part *meta* may use."""
+        """What all methods of part *meta* may train on, the long tail and the meta set."""
         parts = zip(self.long_tail, self.meta, strict=True)
         return LabelledImages(*(torch.cat(part) for part in parts))
 
@@ -111,7 +111,7 @@ FITTED: dict[str, Make] = {
 """Methods that :func:`lpl_lib.fit` trains, from class counts and settings."""
 
 LEARNED = ("LPL, learned, held out", "LPL, learned", "LA + LPL, learned")
-"""Methods that :func:`fit_meta_split` trains."""
+"""Methods that :func:`lpl_lib.beyond.meta_split.fit_meta_split` trains."""
 
 GRID: dict[str, list[Settings]] = {
     "LA": [{"tau": t} for t in (0.5, 1.0, 1.5)],
