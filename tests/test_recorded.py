@@ -49,8 +49,10 @@ def test_a_recorded_table_carries_its_stamp(path: Path, name: str) -> None:
 
 
 def test_comments_and_docstrings_are_no_code() -> None:
-    before = 'def f(x):\n    """Return it."""\n    return x\n'
-    assert recorded.bare(before) == recorded.bare("def f(x):  # why\n    return (x)\n")
+    before = 'def f(x):\n    """Return it."""\n    return x\n\n\nA = 1\n"""One."""\n'
+    assert recorded.bare(before) == recorded.bare(
+        "def f(x):  # why\n    return (x)\nA = 1\n"
+    )
     assert recorded.bare(before) != recorded.bare(before.replace("return x", "return -x"))
 
 

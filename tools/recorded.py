@@ -116,8 +116,8 @@ def bare(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            del body[0]
+        if isinstance(body, list):  # a text by itself may also describe the line before
+            body[:] = [part for part in body if not _is_text(part)]
     return ast.dump(tree)
 
 
