@@ -104,6 +104,26 @@ def test_images_are_described(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_pictures_keep_their_room_while_they_load(path: Path) -> None:
+    for image in parsed(path).images:
+        assert {"width", "height"} <= set(image), image["src"]
+
+
+def test_a_moving_figures_script_is_asked_for_where_the_figure_stands() -> None:
+    scripts = {"two-gaussians", "three-class-ball", "loss-variation"}
+    found = {
+        path.stem: asked
+        for path in PAGES
+        if (asked := {s for s in scripts for link in parsed(path).links if f"/{s}.js" in link})
+    }
+    assert found == {
+        "04-two-gaussians": {"two-gaussians"},
+        "06-inner-problem": {"three-class-ball"},
+        "08-long-tail": {"loss-variation"},
+    }
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_a_link_to_the_page_shows_title_description_and_card(path: Path) -> None:
     page = parsed(path)
     tags = dict(page.metas)
@@ -269,6 +289,28 @@ def test_pages_in_a_browser(browser, server: str, width: int) -> None:
         problems += [f"{where}: {what}" for what, fine in checks.items() if not fine]
     context.close()
     assert not problems, "\n".join(problems)
+
+
+JUMPS = """() => {
+  window.jumped = 0;
+  new PerformanceObserver(list => {
+    for (const jump of list.getEntries()) { window.jumped += jump.value; }
+  }).observe({ type: "layout-shift", buffered: true });
+}"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_text_stays_where_it_is_while_a_page_loads(browser, server, width: int) -> None:
+    """The sum of the layout's shifts; below 0.1 readers do not notice any."""
+    jumped = {}
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.add_init_script(f"({JUMPS})()")
+    for path in PAGES[:9]:
+        page.goto(server + path.relative_to(HTML).as_posix(), wait_until="load")
+        page.evaluate(LOOK)
+        jumped[path.stem] = page.evaluate("window.jumped")
+    page.close()
+    assert {name: value for name, value in jumped.items() if value > 0.1} == {}
 
 
 def test_search_and_folded_solutions_work(browser, server: str) -> None:

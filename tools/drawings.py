@@ -2,6 +2,7 @@
 
     python -m tools.drawings
 
+- ``idea.svg``: the front page's picture of what the book is about;
 - ``three-class-ball.svg``: what chapter 6 shows where its interactive figure cannot run;
 - ``card.png``: what a link to the book shows on other sites (1200 by 630 pixels).
 """
@@ -17,9 +18,11 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Polygon
 from matplotlib.patheffects import withStroke
+from sklearn.datasets import load_digits
+from torch import nn
 
 from lpl_lib import L2, LInf
-from lpl_lib.book import BLACK, BLUE, GREEN, ORANGE, RED, use_book_style
+from lpl_lib.book import BLACK, BLUE, GREEN, ORANGE, RED, SKY, use_book_style
 from lpl_lib.lpl.solvers import Solver
 from tools.bookfiles import ROOT
 
@@ -30,6 +33,7 @@ HEXAGON = torch.tensor(
 ).float()
 LOGITS = torch.tensor([[1.5, 1.0, 0.0]])  # where the interactive figure starts
 EPSILON = 1.5
+LABEL = 8  # of the image on the front page
 HALF = 3.0  # the map shows perturbations up to this size
 
 
@@ -74,6 +78,77 @@ def ball(path: Path) -> None:
     plt.close(figure)
 
 
+def small_network() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Images, features, logits, labels of the digits, under a small trained network."""
+    data = load_digits()
+    images = torch.tensor(data.images, dtype=torch.float32) / 16
+    labels = torch.tensor(data.target)
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU())
+    head = nn.Linear(16, 10)
+    optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        F.cross_entropy(head(body(images)), labels).backward()
+        optimizer.step()
+    with torch.no_grad():
+        features = body(images)
+        return images, features, head(features), labels
+
+
+def idea(path: Path) -> None:
+    """The three data of a sample, and the perturbation of its logits.
+
+    Image, features, logits and the learned perturbation of the class are those of a
+    small network trained on the digits.
+    """
+    images, features, logits, labels = small_network()
+    mine = labels == LABEL
+    radius = torch.full((int(mine.sum()),), 4.0)
+    delta = L2(steps=50)(logits[mine], labels[mine], radius, 4.0)[0]
+    sample = int(mine.nonzero()[0])
+
+    figure = plt.figure(figsize=(6.6, 2.9), layout="none")
+    boxes = ((0.01, 0.3, 0.19, 0.43), (0.29, 0.3, 0.1, 0.43), (0.48, 0.24, 0.37, 0.56))
+    image, feature, bars = (figure.add_axes(box) for box in boxes)
+    image.imshow(images[sample], cmap="gray_r")
+    feature.imshow(features[sample].reshape(8, 2), cmap="cividis", aspect="auto")
+    for axis in (image, feature):
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    values = logits[sample] - logits[sample].mean()
+    colours = [BLUE if k == LABEL else SKY for k in range(10)]
+    bars.bar(range(10), values, color=colours, alpha=0.55)
+    for k in range(10):
+        tip, tail = (k, float(values[k] + delta[k])), (k, float(values[k]))
+        if abs(tip[1] - tail[1]) > 0.25:
+            arrow = {"arrowstyle": "-|>", "lw": 1.8, "color": RED, "mutation_scale": 10}
+            arrow |= {"shrinkA": 0, "shrinkB": 0}
+            bars.annotate("", tip, tail, arrowprops=arrow)
+    bars.axhline(0, color=BLACK, lw=0.8)
+    bars.set(xticks=range(10), yticks=[])
+    bars.tick_params(axis="x", length=0, labelsize=10)
+    bars.grid(False)
+    bars.spines[:].set_visible(False)
+    figure.text(0.95, 0.51, str(LABEL), size=34, ha="center", va="center")
+    steps = (
+        (0.105, "image", "crop, flip, mix"),
+        (0.34, "features", "noise, ISDA"),
+        (0.665, "logits", "this book: $u + \\delta_y$"),
+        (0.95, "label", "smooth"),
+    )
+    for x, name, how in steps:
+        ours = name == "logits"
+        figure.text(x, 0.9, name, ha="center", size=13, weight="bold")
+        colour = RED if ours else BLACK
+        weight = "bold" if ours else "normal"
+        figure.text(x, 0.08, how, ha="center", size=11, color=colour, weight=weight)
+    for x in (0.245, 0.435, 0.885):
+        figure.text(x, 0.51, "→", size=20, ha="center", va="center")
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
 def card(path: Path) -> None:
     """Title, idea and picture of the book for links on other sites."""
     figure = plt.figure(figsize=(12, 6.3), dpi=100, layout="none")
@@ -109,6 +184,7 @@ def main() -> None:
     mpl.use("agg")
     use_book_style()
     mpl.rcParams["svg.hashsalt"] = "lpl-book"
+    idea(STATIC / "idea.svg")
     ball(STATIC / "three-class-ball.svg")
     card(STATIC / "card.png")
 

@@ -1,24 +1,13 @@
 // Small repairs of the theme's pages for readers who use a screen reader or the
-// keyboard: names that match what is written, and scroll boxes that take focus. On a
-// phone, a figure of several panels side by side keeps a readable size and scrolls.
+// keyboard: names that match what is written, and scroll boxes that take focus.
 (function () {
   "use strict";
-  function scrollWide(image) {
-    if (image.naturalWidth < 800) { return; } // one panel: legible at any width
-    var box = document.createElement("div");
-    box.className = "wide";
-    image.replaceWith(box);
-    box.append(image);
-    if (box.scrollWidth > box.clientWidth) {
+  function repair() {
+    document.querySelectorAll(".wide").forEach(function (box) {
+      if (box.scrollWidth <= box.clientWidth) { return; }
       box.tabIndex = 0;
       box.setAttribute("role", "group");
       box.setAttribute("aria-label", "Figure, wider than the page: scroll sideways");
-    }
-  }
-  function repair() {
-    document.querySelectorAll(".bd-article figure img, .cell_output img").forEach(function (image) {
-      if (image.complete) { scrollWide(image); return; }
-      image.addEventListener("load", function () { scrollWide(image); }, { once: true });
     });
     document.querySelectorAll("button.search-button-field").forEach(function (button) {
       button.removeAttribute("aria-label"); // its text, "Search", is its name

@@ -87,7 +87,7 @@
       const box = element("div", { class: "moving", role: "group" });
       box.setAttribute("aria-label", "Interactive figure");
       build(box);
-      drawing.replaceWith(box);
+      (drawing.closest(".wide") || drawing).replaceWith(box);
     }
     if (document.readyState === "loading") {
       document.addEventListener("DOMContentLoaded", act);
