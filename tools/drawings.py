@@ -108,8 +108,8 @@ def idea(path: Path) -> None:
     delta = L2(steps=50)(logits[mine], labels[mine], radius, 4.0)[0]
     sample = int(mine.nonzero()[0])
 
-    figure = plt.figure(figsize=(6.6, 2.9), layout="none")
-    boxes = ((0.01, 0.3, 0.19, 0.43), (0.29, 0.3, 0.1, 0.43), (0.48, 0.24, 0.37, 0.56))
+    figure = plt.figure(figsize=(5.2, 3.0), layout="none")
+    boxes = ((0.01, 0.3, 0.24, 0.42), (0.34, 0.3, 0.12, 0.42), (0.54, 0.22, 0.29, 0.6))
     image, feature, bars = (figure.add_axes(box) for box in boxes)
     image.imshow(images[sample], cmap="gray_r")
     feature.imshow(features[sample].reshape(8, 2), cmap="cividis", aspect="auto")
@@ -127,23 +127,22 @@ def idea(path: Path) -> None:
             bars.annotate("", tip, tail, arrowprops=arrow)
     bars.axhline(0, color=BLACK, lw=0.8)
     bars.set(xticks=range(10), yticks=[])
-    bars.tick_params(axis="x", length=0, labelsize=10)
+    bars.tick_params(axis="x", length=0, labelsize=11)
     bars.grid(False)
     bars.spines[:].set_visible(False)
-    figure.text(0.95, 0.51, str(LABEL), size=34, ha="center", va="center")
+    figure.text(0.93, 0.51, str(LABEL), size=34, ha="center", va="center")
     steps = (
-        (0.105, "image", "crop, flip, mix"),
-        (0.34, "features", "noise, ISDA"),
-        (0.665, "logits", "this book: $u + \\delta_y$"),
-        (0.95, "label", "smooth"),
+        (0.13, "image", "crop, flip"),
+        (0.4, "features", "ISDA"),
+        (0.685, "logits", "$u + \\delta_y$"),
+        (0.92, "label", "smooth"),
     )
     for x, name, how in steps:
         ours = name == "logits"
         figure.text(x, 0.9, name, ha="center", size=13, weight="bold")
         colour = RED if ours else BLACK
-        weight = "bold" if ours else "normal"
-        figure.text(x, 0.08, how, ha="center", size=11, color=colour, weight=weight)
-    for x in (0.245, 0.435, 0.885):
+        figure.text(x, 0.06, how, ha="center", size=14 if ours else 12, color=colour)
+    for x in (0.295, 0.505, 0.86):
         figure.text(x, 0.51, "→", size=20, ha="center", va="center")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
