@@ -5,7 +5,8 @@ After the build, in every page,
 - each picture gets its width and height, so that its room is kept while it loads;
 - a figure of several panels gets a box of its own, which scrolls on a phone;
 - each formula in a line of text is given about the width it will have once it is set,
-  so that lines do not break anew;
+  so that lines do not break anew, and kept together with the comma or full stop after
+  it;
 - the theme's search index waits until the page stands (``defer``).
 
 A script that makes one figure move is added to the pages that have the figure.
@@ -28,12 +29,13 @@ MOVING = {  # the scripts of each moving figure, by the name of the figure
     "fig-6-try": ("figures.js", "three-class-ball.js"),
     "fig-8-try": ("figures.js", "loss-variation-data.js", "loss-variation.js"),
 }
-IMAGE = re.compile(r'<img\b(?![^>]*\bwidth=)[^>]*?\bsrc="(?P<src>[^":]+)"[^>]*>')
+INSIDE = r'(?:[^">]|"[^"]*")*?'  # of a tag
+IMAGE = re.compile(rf'<img\b(?!{INSIDE}\bwidth="){INSIDE}\bsrc="(?P<src>[^":]+)"{INSIDE}>')
 SEARCH = re.compile(
     r'<script (?=src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*">)'
 )
 FORMULA = re.compile(
-    r'<span class="math notranslate nohighlight">\\\((.*?)\\\)</span>', re.S
+    r'<span class="math notranslate nohighlight">\\\((.*?)\\\)</span>([.,;:!?)’”]*)', re.S
 )
 SILENT = re.compile(
     r"\\(?:[bB]igg?[lr]?|left|right|operatorname|math[a-z]+|text|tilde|hat|bar|q?quad"
@@ -44,6 +46,7 @@ RELATION = re.compile(
     r"\\(?:leq?|geq?|neq?|in|to|approx|pm|times|cdot|sim)(?![A-Za-z])|[=<>+-]"
 )
 SMALL = re.compile(r"[_^](?:\{[^{}]*\}|\\?\w+|.)")
+SHORT = 12  # ems: a formula that a phone shows in one line, with the sign after it
 LENGTH = re.compile(r"([\d.]+)(pt|px|)")
 PIXELS = {"pt": 4 / 3, "px": 1.0, "": 1.0}  # of a CSS length
 
@@ -99,8 +102,9 @@ def settle(page: Path) -> None:
         return f'<div class="wide">{tag}</div>' if in_figure and width >= WIDE else tag
 
     def spaced(found: re.Match[str]) -> str:
-        style = f' style="--ems: {ems(found[1]):.1f}"'
-        return found[0].replace("<span", f"<span{style}", 1)
+        width = ems(found[1])
+        tag = found[0].replace("<span", f'<span style="--ems: {width:.1f}"', 1)
+        return f'<span class="kept">{tag}</span>' if found[2] and width < SHORT else tag
 
     changed = FORMULA.sub(spaced, IMAGE.sub(sized, SEARCH.sub("<script defer ", text)))
     if changed != text:
