@@ -335,6 +335,18 @@ def test_pages_need_no_server(browser) -> None:
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
+def test_formulas_can_be_read_where_mathjax_does_not_come(browser, server: str) -> None:
+    page = browser.new_page()
+    page.route("**/tex-chtml.js", lambda route: route.abort())
+    page.goto(server + page_of(chapters()[0]).relative_to(HTML).as_posix())
+    page.locator("html.no-mathjax").wait_for(state="attached")
+    formula = page.locator("span.math").first
+    assert formula.inner_text().startswith("\\(")
+    colour = "e => getComputedStyle(e).color"
+    assert formula.evaluate(colour) == page.locator("article p").first.evaluate(colour)
+    page.close()
+
+
 def test_the_pages_print_into_one_pdf(browser, tmp_path: Path) -> None:
     book = tmp_path / "book.pdf"
     files = [toc_files()[0], *(path for path in toc_files() if path.stem == "notation")]

@@ -17,5 +17,9 @@
       await new Promise((resume) => setTimeout(resume));
     }
   }
+  // where MathJax does not come, the formulas are shown as they are written
+  window.addEventListener("load", () => {
+    if (!window.MathJax.version) { document.documentElement.classList.add("no-mathjax"); }
+  });
   window.MathJax = Object.assign(window.MathJax || {}, { startup: { pageReady } });
 })();
