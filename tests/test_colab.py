@@ -102,3 +102,14 @@ def test_a_change_of_torch_or_numpy_is_a_failure(tmp_path: Path) -> None:
     done = script(tmp_path, str(chapters()[0]), python=CHANGES)
     assert done.returncode == 1
     assert re.search(r"^failed: the versions: \d+ became \d+$", done.stderr, re.MULTILINE)
+
+
+def test_a_python_that_is_missing_or_a_dead_shim_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shim = tmp_path / "python3.13"
+    for _ in range(2):  # at first it is not there
+        assert colab.check([], str(shim)) == 2
+        assert f"{shim} is not here or does not start" in capsys.readouterr().err
+        shim.write_text("#!/bin/sh\nexit 127\n")
+        shim.chmod(0o755)

@@ -121,8 +121,13 @@ def redirect(environment: Path, home: Address, local: str) -> None:
 def check(chapters: list[Path], python: str = PYTHON) -> int:
     """Make the environment and run ``.ci/colab`` in it; its exit status."""
     found = shutil.which(python)
-    if found is None:
-        print(f"error: Colab has {PYTHON}, which is not here (--python)", file=sys.stderr)
+    # a shim of a version manager is found although it may lead nowhere
+    if found is None or subprocess.run([found, "-c", ""], check=False).returncode:
+        print(
+            f"error: Colab has {PYTHON}; {python} is not here or does not start. Name "
+            "another: python -m tools.colab --python PATH",
+            file=sys.stderr,
+        )
         return 2
     base, home = BUILD / "colab", address()
     make_base(found, base)
