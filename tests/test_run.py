@@ -630,3 +630,13 @@ def test_figure_and_table_come_from_records_alone():
     text = as_markdown(records, "Title")
     assert text.startswith("### Title")
     assert "| ce | none | 3 | 60.0 ± 0.0 |" in text
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_net_is_scored_on_the_gpu_that_trained_it(tmp_path: Path) -> None:
+    short = load_experiment("digits-lt50", ["recipe.epochs=1", "recipe.precision=bf16"])
+    run = Run(short, "lpl-varied", {"extra": 1.0}, 0, "test")
+    record, _ = execute(run, tmp_path)
+    assert "CPU" not in record["device"]
+    assert sum(record["hits"]) > 0
+    assert len(record["variation"]) == 10

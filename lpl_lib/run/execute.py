@@ -128,7 +128,7 @@ def _build(run: Run, problem: Problem) -> tuple[WithFeatures, Method]:
 
 def _hits(net: WithFeatures, method: Method, problem: Problem, recipe: Recipe) -> Any:
     """Images of each class that are right, ``(C,)``."""
-    normalise = Normaliser(problem.train.images)
+    normalise = Normaliser(problem.train.images.to(net.head.weight.device))
     logits, _ = predict_bytes(net, problem.scored.images, normalise, recipe.precision)
     logits = logits.cpu()
     if method.posthoc is not None:
@@ -156,7 +156,7 @@ def _variation(
     draw = torch.Generator().manual_seed(0)
     order = torch.randperm(len(problem.train.targets), generator=draw)[:10_000]
     data: LabelledImages = problem.train.subset(order)
-    normalise = Normaliser(problem.train.images)
+    normalise = Normaliser(problem.train.images.to(net.head.weight.device))
     logits, features = predict_bytes(net, data.images, normalise, recipe.precision)
     change, before = torch.zeros(size), torch.zeros(size)
     targets = data.targets.to(logits.device)
