@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from lpl_lib.checkpoint import Checkpoint
 from lpl_lib.data import LabelledImages
@@ -17,6 +18,7 @@ from lpl_lib.engine import (
     Normaliser,
     Recipe,
     Trained,
+    deterministic,
     predict_bytes,
     train,
 )
@@ -78,8 +80,12 @@ def execute(
         diverged = True  # an outcome like others: no image is right
     size = len(problem.names)
     tested = problem.scored.class_counts(size)
-    hits = torch.zeros_like(tested) if diverged else _hits(net, method, problem, recipe)
-    variation = None if diverged else _variation(net, method, problem, recipe)
+    hits, variation = torch.zeros_like(tested), None
+    if not diverged:
+        normalise = Normaliser(problem.train.images.to(net.head.weight.device))
+        with deterministic():
+            hits = _hits(net, method, problem, normalise, recipe)
+            variation = _variation(net, method, problem, normalise, recipe)
     record: Record = {
         "key": run.key,
         "experiment": run.experiment.name,
@@ -126,9 +132,14 @@ def _build(run: Run, problem: Problem) -> tuple[WithFeatures, Method]:
     return WithFeatures(plain), method
 
 
-def _hits(net: WithFeatures, method: Method, problem: Problem, recipe: Recipe) -> Any:
+def _hits(
+    net: WithFeatures,
+    method: Method,
+    problem: Problem,
+    normalise: Normaliser,
+    recipe: Recipe,
+) -> Tensor:
     """Images of each class that are right, ``(C,)``."""
-    normalise = Normaliser(problem.train.images.to(net.head.weight.device))
     logits, _ = predict_bytes(net, problem.scored.images, normalise, recipe.precision)
     logits = logits.cpu()
     if method.posthoc is not None:
@@ -140,7 +151,11 @@ def _hits(net: WithFeatures, method: Method, problem: Problem, recipe: Recipe) -
 
 @torch.no_grad()
 def _variation(
-    net: WithFeatures, method: Method, problem: Problem, recipe: Recipe
+    net: WithFeatures,
+    method: Method,
+    problem: Problem,
+    normalise: Normaliser,
+    recipe: Recipe,
 ) -> list[float] | None:
     """How the method changes the trained net's loss on training images, relative, by class.
 
@@ -156,7 +171,6 @@ def _variation(
     draw = torch.Generator().manual_seed(0)
     order = torch.randperm(len(problem.train.targets), generator=draw)[:10_000]
     data: LabelledImages = problem.train.subset(order)
-    normalise = Normaliser(problem.train.images.to(net.head.weight.device))
     logits, features = predict_bytes(net, data.images, normalise, recipe.precision)
     change, before = torch.zeros(size), torch.zeros(size)
     targets = data.targets.to(logits.device)
