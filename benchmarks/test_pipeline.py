@@ -29,7 +29,7 @@ from torchvision.datasets import VisionDataset
 from lpl_lib import best_device
 from lpl_lib.augment import crop_and_flip, draw
 from lpl_lib.engine import Normaliser
-from lpl_lib.run.execute import provenance
+from lpl_lib.provenance import provenance
 
 RESULTS = Path(__file__).parents[1] / "results" / "pipeline_benchmark.json"
 IMAGES, BATCH, ROUNDS = 20_000, 128, 5
@@ -123,4 +123,4 @@ def test_pipeline() -> None:
         "resident_over_best_loader": round(statistics.median(ratios), 1),
     }
     RESULTS.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    assert min(ratios) > 1
+    assert statistics.median(ratios) >= (5 if device.type == "cuda" else 1)

@@ -12,6 +12,7 @@ function of seed and epoch alone, so that a training can go on from any epoch's 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import time
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+import torch.utils.deterministic
 from torch import Tensor
 from tqdm import tqdm
 
@@ -61,8 +63,9 @@ class Recipe:
         gamma: by which factor.
         padding: of the random crop; see :func:`lpl_lib.augment.crop_and_flip`.
         flip: mirror each image or not, at random.
-        precision: ``"no"`` (float32), ``"bf16"`` or ``"fp16"`` autocast. Logits reach
-            the loss as float32.
+        precision: ``"no"`` (float32; on newer NVIDIA GPUs cuDNN convolves in TF32, as
+            torch has it by default), ``"bf16"`` or ``"fp16"`` autocast. Logits reach the
+            loss as float32.
         micro_batches: each batch goes through the net in this many parts whose gradients
             are added up (for memory); losses and batch statistics then see one part.
     """
@@ -91,12 +94,31 @@ class Recipe:
         check_number(self.lr, "lr", strict=True)
         check_number(self.momentum, "momentum")
         check_number(self.weight_decay, "weight_decay")
+        check_number(self.gamma, "gamma")
+        for milestone in self.milestones:
+            check_count(milestone, "milestones", minimum=0)
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {SCHEDULES}, got {self.schedule!r}")
         if self.precision not in ("no", "bf16", "fp16"):
             raise ValueError(
                 f"precision must be 'no', 'bf16' or 'fp16', got {self.precision!r}"
             )
+
+    def over(self, epochs: int) -> Recipe:
+        """Return the recipe over another number of epochs, its schedule in proportion.
+
+        >>> ldam = Recipe(200, schedule="step", warmup_epochs=5, milestones=(160, 180))
+        >>> short = ldam.over(40)
+        >>> short.warmup_epochs, short.milestones
+        (1, (32, 36))
+        """
+        share = epochs / self.epochs
+        return dataclasses.replace(
+            self,
+            epochs=epochs,
+            warmup_epochs=round(share * self.warmup_epochs),
+            milestones=tuple(round(share * milestone) for milestone in self.milestones),
+        )
 
 
 @dataclass
@@ -175,7 +197,8 @@ def train(
         run.restore(state)
     main = accelerator.is_main_process
     quiet = True if not main else (None if progress is None else not progress)
-    with deterministic(), torch.random.fork_rng():
+    gpus = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with deterministic(), run.unwrapped(), torch.random.fork_rng(gpus):
         bar = tqdm(
             total=recipe.epochs * len(run.batches),
             initial=run.epoch * len(run.batches),
@@ -188,7 +211,7 @@ def train(
                 run.one_epoch(bar.update)
                 bar.set_postfix_str(run.postfix(groups or {}))
                 done = run.epoch == recipe.epochs
-                late = until is not None and time.monotonic() > until
+                late = until is not None and agreed(time.monotonic() > until)
                 due = time.monotonic() - saved >= checkpoint_every
                 if checkpoint and main and (done or late or due):
                     checkpoint.save(run.state())
@@ -236,6 +259,14 @@ class _Run:
         self.model, self.optimiser = accelerator.prepare(net, optimiser)
         self.epoch = 0
         self.trained = Trained()
+
+    @contextlib.contextmanager
+    def unwrapped(self) -> Iterator[None]:
+        """Take Accelerate's autocast off the net in the end: it is the caller's."""
+        try:
+            yield
+        finally:
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
 
     def one_epoch(self, tick: Callable[[], Any]) -> None:
         """Train for one epoch, and note its loss and accuracy."""
@@ -386,18 +417,19 @@ class Normaliser:
         level = torch.arange(256, dtype=torch.float64)
         means, deviations = [], []
         for channel in images.unbind(1):
-            share = torch.bincount(channel.flatten(), minlength=256).double().cpu()
+            share = torch.bincount(channel.flatten(), minlength=256).cpu().double()
             share /= share.sum()
             mean = (share * level).sum()
             variance = (share * (level - mean) ** 2).sum()
             means.append(mean)
             deviations.append(variance.sqrt() if variance > 0 else torch.ones(()))
-        shape = (1, -1, 1, 1)
-        self.mean = torch.tensor(means, device=images.device).float().view(shape)
-        self.scale = 1 / torch.tensor(deviations, device=images.device).float().view(shape)
+        # float32 before they move: not every device has float64
+        mean, deviation = torch.tensor(means), torch.tensor(deviations)
+        self.mean = mean.float().view(1, -1, 1, 1).to(images.device)
+        self.scale = 1 / deviation.float().view(1, -1, 1, 1).to(images.device)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return float32 images of the same shape."""
+        """Return float32 images of the same shape, on the device of the training set."""
         return images.float().sub_(self.mean).mul_(self.scale)
 
 
@@ -437,10 +469,22 @@ def deterministic() -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    # it would cost a sixth of the time on a CPU, and show only a bug that reads such memory
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warned)
         torch.backends.cudnn.benchmark = benchmark
+        memory.fill_uninitialized_memory = filled
+
+
+def agreed(decision: bool) -> bool:
+    """Return the main process's decision, in all processes."""
+    from accelerate.utils import broadcast_object_list
+
+    return bool(broadcast_object_list([decision])[0])

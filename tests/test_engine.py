@@ -151,6 +151,19 @@ def test_the_generators_of_the_caller_are_left_alone():
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.parametrize("stop", [None, 2])
+def test_a_net_trained_in_half_precision_is_an_ordinary_net_again(stop):
+    """Accelerate's autocast is off: what comes out is what its weights say in float32."""
+    recipe = dataclasses.replace(RECIPE, precision="bf16")
+    weights, _, net = run("ce", recipe, stop=stop)
+    plain = WithFeatures(build_model("small-conv", 10, 1, width=4))
+    plain.load_state_dict(weights)
+    images = POOL.images[:8]
+    with torch.no_grad():
+        logits, expected = net.eval()(images)[0], plain.eval()(images)[0]
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_it_is_the_teaching_loop_where_they_do_the_same():
     """Without augmentation, the engine's steps are those of ``fit`` but for the order."""
     data = as_bytes(POOL.subset(torch.arange(48)))

@@ -46,8 +46,8 @@ def test_the_plan_runs_whole_and_is_done_only_once(pictures, tmp_path, capfd):
     assert main([*plan, "--minutes", "0.001"]) == 0  # paused: little or nothing done
     began = len(read(tmp_path / "results" / "cifar10-lt100.jsonl"))
     assert began < 4
-    assert main([*plan, "--minutes", "5", "--copy-to", str(tmp_path / "out")]) == 0
-    records = read(tmp_path / "out" / "results" / "cifar10-lt100.jsonl")
+    assert main([*plan, "--minutes", "5"]) == 0
+    records = read(tmp_path / "results" / "cifar10-lt100.jsonl")
     outcome = [(record["part"], record["method"]) for record in records]
     assert outcome == [
         ("validation", "lpl-varied"),

@@ -23,11 +23,12 @@ from lpl_lib.data.folder import SkippedImagesWarning
 from lpl_lib.methods import METHODS
 from lpl_lib.records import as_text, digest, read
 from lpl_lib.run.__main__ import main
+from lpl_lib.run.evidence import records as recorded
 from lpl_lib.run.execute import execute
 from lpl_lib.run.experiment import available, load_experiment
 from lpl_lib.run.plan import Run, candidates, search_runs, shard
 from lpl_lib.run.problem import group_members, load_problem, load_source
-from lpl_lib.run.report import as_figure, as_markdown, current, recorded
+from lpl_lib.run.report import as_figure, as_markdown, current
 from lpl_lib.run.runner import run_all
 from lpl_lib.run.select import choose, planned
 
@@ -113,6 +114,15 @@ def test_every_experiment_of_the_library_is_sound(name):
         ("recipe={}", "recipe needs a setting 'epochs'"),
         ("recipe.lr=fast", "fast"),
         ("recipe", "--set must be section.setting=value, got 'recipe'"),
+        ("recipe.flip=False", "recipe.flip must be true or false, got 'False'"),
+        ("recipe.gamma=-1", "gamma must be a finite number >= 0, got -1"),
+        ("recipe.milestones=[1.5]", "milestones must be an integer >= 0, got 1.5"),
+        ("data.draw=true", "data.draw must be a number or .* got True"),
+        ("data.size=0", "data.size must be an integer >= 1, got 0"),
+        ("search.share=1.0", "search.share must be below 1, got 1.0"),
+        ("search.seeds=[]", "search.seeds must hold at least one seed"),
+        ("search.epochs=0", "search.epochs must be an integer >= 1, got 0"),
+        ("search.grid.la-posthoc={tau=1.0}", "tau of la-posthoc must be a list .* got 1.0"),
     ],
 )
 def test_a_setting_that_does_not_exist_or_fit_is_refused(tiny, override, message, capsys):
@@ -131,6 +141,39 @@ def test_an_experiment_that_is_not_there_or_not_toml(tiny):
     tiny.write_text("title = ")
     with pytest.raises(ValueError, match="tiny: Invalid value"):
         load_experiment(str(tiny))
+
+
+def test_an_experiment_is_like_another_but_for_what_it_says(tiny):
+    own = 'title = "A"\nlike = "digits-lt50"\n[data]\nimbalance_ratio = 7\n[methods]\n'
+    tiny.write_text(own + "ce = {}\n[search]\nseeds = [5]\n")
+    experiment, other = load_experiment(str(tiny)), load_experiment("digits-lt50")
+    assert experiment.name == "tiny"
+    assert experiment.data == dataclasses.replace(other.data, imbalance_ratio=7)
+    assert experiment.recipe == other.recipe
+    assert experiment.methods == {"ce": {}}  # these are not added to the other's
+    assert experiment.search.grid == {}
+    tiny.write_text('title = "A"\nlike = "x"')
+    with pytest.raises(ValueError, match=r"tiny: like must be one of \[.*got 'x'"):
+        load_experiment(str(tiny))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar10-lt10", "cifar10-lt100"])
+def test_the_jpeg_copy_goes_through_the_same_protocol(name):
+    experiment, copy = load_experiment(name), load_experiment(f"{name}-jpeg")
+    assert copy.data.name == "folder"
+    assert "JPEG" in copy.data.label
+    same = {"name": name, "title": experiment.title, "data": experiment.data}
+    assert dataclasses.replace(copy, **same) == experiment
+    assert copy.data.imbalance_ratio == experiment.data.imbalance_ratio
+
+
+def test_a_shorter_search_keeps_the_shape_of_the_schedule():
+    experiment = load_experiment("cifar10-lt100")
+    trial = search_runs(experiment, ["la"])[0].config["recipe"]
+    test = Run(experiment, "la", {}, 0, "test").config["recipe"]
+    changes = {"epochs": 40, "warmup_epochs": 1, "milestones": [32, 36]}
+    assert trial == {**test, **changes}
+    assert test["milestones"] == [160, 180]
 
 
 def test_overrides_are_read_as_toml(tiny):
@@ -422,8 +465,9 @@ def test_a_command_line_that_does_not_fit(tiny, capsys, arguments, message):
     assert re.search(message, error)
 
 
-def test_several_jobs_share_the_runs(tiny):
-    arguments = ["--methods", "ce", "--seeds", "0-3", "--jobs", "2", "--cpu", "--quiet"]
+@pytest.mark.parametrize("jobs", [["--jobs", "2"], ["--jo=2"]])
+def test_several_jobs_share_the_runs(tiny, jobs):
+    arguments = ["--methods", "ce", "--seeds", "0-3", *jobs, "--cpu", "--quiet"]
     done = subprocess.run(
         [sys.executable, "-m", "lpl_lib.run", str(tiny), *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -434,6 +478,14 @@ def test_several_jobs_share_the_runs(tiny):
     records = read("results/tiny.jsonl")
     assert sorted(record["seed"] for record in records) == [0, 1, 2, 3]
     assert done.stderr.count(" %, ") == 4  # each was done once
+
+
+def test_a_job_that_a_signal_ends_is_no_success(tiny, monkeypatch):
+    killed = tiny.with_name("killed")
+    killed.write_text("#!/bin/sh\nkill -KILL $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(killed))
+    assert command(str(tiny), "--methods", "ce", "--jobs", "2") != 0
 
 
 # --- killed and taken up again -------------------------------------------------------
@@ -493,17 +545,19 @@ def _state(folder: Path) -> list[tuple[str, int]]:
     return times
 
 
-def test_a_ledger_that_cannot_be_written_loses_no_training(tiny, capsys, monkeypatch):
+@pytest.mark.parametrize("writes", ["append", "save_indices"])
+def test_a_full_disk_loses_no_training(tiny, capsys, monkeypatch, writes):
     """The finished state stays; started again, the run is only scored and recorded."""
     import lpl_lib.run.runner as runner
 
-    def full(path, record):
+    def full(*what):
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "append", full)
+        patch.setattr(runner, writes, full)
         assert command(str(tiny), "--methods", "ce", "--seeds", "0") == 2
     assert "No space left on device" in capsys.readouterr().err
+    assert read("results/tiny.jsonl") == []
     assert command(str(tiny), "--methods", "ce", "--seeds", "0") == 0
     (record,) = read("results/tiny.jsonl")
     # the training's own time is of the first attempt
@@ -553,6 +607,24 @@ def test_a_folder_is_trained_on_and_reported_by_class(photographs, monkeypatch, 
     assert len(read("results/folder.jsonl")) == 8
 
 
+def test_a_folder_is_tabulated_without_its_images(photographs, monkeypatch, capsys):
+    monkeypatch.chdir(photographs.parent)
+    tiny = ["--data", "photographs", "--set", "recipe.epochs=1", "model.name=small-conv"]
+    tiny += ["recipe.batch_size=16"]
+    for number in range(2):
+        assert command("folder", *tiny, "--methods", "ce", "la") == 0
+        picture(photographs / "dogs", f"new-{number}.png", 170)
+    # two states are recorded, and a third was here: the latest of the recorded holds
+    whole = [sum(r["counts"] + r["tested"]) for r in read("results/folder.jsonl")]
+    assert whole == [42, 42, 43, 43]
+    photographs.rename(photographs.with_name("elsewhere"))
+    capsys.readouterr()
+    assert command("folder", *tiny, "--table") == 0
+    shown = capsys.readouterr().out
+    assert "| ce | none | 1 |" in shown
+    assert "| la | none | 1 |" in shown
+
+
 def test_a_folder_with_a_test_set_of_its_own(photographs, monkeypatch, capsys):
     monkeypatch.chdir(photographs.parent)
     place = photographs.parent / "both"
@@ -598,7 +670,7 @@ def test_a_folder_that_is_not_there(tmp_path, monkeypatch, capsys):
 
 def test_records_of_an_experiment_of_the_library_by_its_name():
     """Of each method all seeds, under one choice of hyper-parameters."""
-    records = recorded("digits-lt50", ROOT / "results")
+    records = recorded("digits-lt50")
     for method in {record["method"] for record in records}:
         own = [record for record in records if record["method"] == method]
         assert len({record["seed"] for record in own}) == len(own)

@@ -4,8 +4,14 @@
 
 goes through the searches and runs of the paper's protocol, several at once to fill the
 GPU, and pauses when time is up; the same command goes on where it stopped. What is
-recorded stands in ``results/``, what is not finished in ``runs/``. ``--tiny`` goes
-through all of it at a size for the CPU, to see that it works.
+recorded stands in ``results/``, what is not finished in ``runs/``: who moves to another
+machine takes both along. ``--tiny`` goes through all of it at a size for the CPU, to see
+that it works.
+
+A machine without a network takes the JPEG copy of CIFAR-10 along, as an archive::
+
+    python -m tools.full_size --unpack cifar10-jpeg.tar.xz \\
+        --experiments cifar10-lt100-jpeg cifar10-lt10-jpeg cifar10-jpeg
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lpl_lib.run.__main__ import main as run
+from lpl_lib.run.experiment import load_experiment
 
 EXPERIMENTS = ("cifar10-lt100", "cifar10-lt10", "cifar10")
 # what a damaged archive ends in, whatever it is packed with
@@ -45,12 +52,11 @@ def parser() -> argparse.ArgumentParser:
     add("--minutes", type=float, default=9.0, help="pause after so many")
     add("--jobs", type=int, default=8, help="runs at once")
     add("--experiments", nargs="+", default=list(EXPERIMENTS), metavar="E")
-    add("--methods", nargs="+", metavar="M", help="default: all of an experiment")
+    add("--methods", nargs="+", metavar="M", help="where an experiment has them")
     add("--unpack", type=Path, metavar="TAR", help="unpack data into LPL_DATA first")
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     add("--results", type=Path, default=Path("results"))
     add("--checkpoints", type=Path, default=Path("runs"))
-    add("--copy-to", type=Path, metavar="DIR", help="copy results and checkpoints there")
     add("--tiny", action="store_true", help="a size for the CPU")
     return command
 
@@ -62,20 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.unpack:
         unpack(options.unpack)
     status = 0
-    try:
-        for experiment in options.experiments:
-            for stage in (["--search"], []):
-                left = (until - time.monotonic()) / 60
-                if left <= 0 or status:
-                    break
-                status = run(command(experiment, stage, left, options))
-                if _missing(experiment, stage, options):
-                    break  # what follows needs it
-    finally:
-        if options.copy_to:
-            for place in (options.results, options.checkpoints):
-                target = options.copy_to / place.name
-                shutil.copytree(place, target, dirs_exist_ok=True)
+    for experiment in options.experiments:
+        for stage in (["--search"], []):
+            left = (until - time.monotonic()) / 60
+            if left <= 0 or status:
+                break
+            status = run(command(experiment, stage, left, options))
+            if _missing(experiment, stage, options):
+                break  # what follows needs it
     return status
 
 
@@ -89,7 +89,8 @@ def command(
     if options.jobs > 1:
         words += ["--jobs", str(options.jobs)]
     if options.methods and not options.tiny:
-        words += ["--methods", *options.methods]
+        known = load_experiment(experiment).methods
+        words += ["--methods", *(m for m in options.methods if m in known)]
     if options.tiny:
         words += ["--cpu"]
     settings = [*(TINY if options.tiny else ()), *options.set]

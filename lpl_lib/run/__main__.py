@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lpl_lib.records import RESULTS, read
 from lpl_lib.run.experiment import Experiment, available, load_experiment
+from lpl_lib.run.problem import load_source, look_anew
 
 CHECKPOINTS = Path("runs")
 
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+    look_anew()
     overrides = list(options.set)
     if options.data:
         overrides.append(f"data.path='{Path(options.data).absolute()}'")
@@ -73,7 +75,9 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     if options.table or options.figure:
         return _show(experiment, ledger, options)
     if options.jobs > 1 and not options.missing:
-        return _spread(options.jobs, arguments)
+        if experiment.data.name in ("cifar10", "cifar100"):
+            load_source(experiment.data)  # one download; the processes find it there
+        return _spread(options, arguments)
     return _work(experiment, ledger, options)
 
 
@@ -115,19 +119,16 @@ def _work(experiment: Experiment, ledger: Path, options: argparse.Namespace) -> 
     return 0
 
 
-def _spread(jobs: int, arguments: list[str]) -> int:
+def _spread(options: argparse.Namespace, arguments: list[str]) -> int:
     """Start several processes on the same list; locks keep them apart."""
-    place = arguments.index("--jobs") if "--jobs" in arguments else None
-    rest = (
-        [part for part in arguments if not part.startswith("--jobs=")]
-        if place is None
-        else arguments[:place] + arguments[place + 2 :]
-    )
-    threads = [] if "--threads" in rest else ["--threads", str(_fair_share(jobs))]
-    command = [sys.executable, "-m", "lpl_lib.run", *rest, *threads, "--quiet"]
-    workers = [subprocess.Popen(command) for _ in range(jobs)]
+    threads = options.threads or _fair_share(options.jobs)
+    # of an option that is given twice, the later holds
+    own = ["--jobs", "1", "--threads", str(threads), "--quiet"]
+    command = [sys.executable, "-m", "lpl_lib.run", *arguments, *own]
+    workers = [subprocess.Popen(command) for _ in range(options.jobs)]
     try:
-        return max(worker.wait() for worker in workers)
+        # the status of a process that a signal ended is negative
+        return max(abs(worker.wait()) for worker in workers)
     finally:
         for worker in workers:
             worker.terminate()
@@ -150,7 +151,6 @@ def _show(experiment: Experiment, ledger: Path, options: argparse.Namespace) -> 
 
 
 def _report_folder(experiment: Experiment, ledger: Path, keys: set[str]) -> int:
-    from lpl_lib.run.problem import load_source
     from lpl_lib.run.report import per_class
 
     records = [record for record in read(ledger) if record["key"] in keys]

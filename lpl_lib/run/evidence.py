@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lpl_lib.metrics import Interval
-from lpl_lib.records import Record, digest, interval, lines, paired, table
+from lpl_lib.records import Record, interval, lines, paired, table
 from lpl_lib.run.experiment import load_experiment
-from lpl_lib.run.plan import Run
 from lpl_lib.run.report import current
 
 if TYPE_CHECKING:  # at run time where it is used: it is slow to import
@@ -20,27 +19,17 @@ if TYPE_CHECKING:  # at run time where it is used: it is slow to import
 def records(name: str) -> list[Record]:
     """Return the test records of an experiment as it stands now; none if none is there.
 
-    As :func:`~lpl_lib.run.report.current`, from :func:`~lpl_lib.records.lines`, but
-    whether or not the images are at hand: for a folder of images the key of a run holds
-    the folder's identity, which the reader's machine does not know.
+    As :func:`~lpl_lib.run.report.current`, from :func:`~lpl_lib.records.lines`.
 
     Args:
         name: of the experiment, such as ``"digits-lt50"``.
     """
     experiment = load_experiment(name)
-    methods = list(experiment.methods)
-    here = Run(experiment, methods[0], {}, 0, "test").config["data"]
-    by_key = {}
-    for record in lines(name):
-        config = record["config"]
-        data = {k: here.get(k) if k == "identity" else v for k, v in config["data"].items()}
-        by_key[digest({**config, "data": data})] = record
-    known = [{**record, "key": key} for key, record in by_key.items()]
+    methods, seeds = list(experiment.methods), range(experiment.seeds)
     try:
-        found = current(experiment, methods, range(experiment.seeds), known)
+        return current(experiment, methods, seeds, lines(name))
     except ValueError:  # no test run is recorded yet
         return []
-    return [by_key[record["key"]] for record in found]
 
 
 def origin(runs: Sequence[Record]) -> str:

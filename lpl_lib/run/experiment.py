@@ -14,6 +14,7 @@ from lpl_lib.engine import Recipe
 from lpl_lib.methods import hyper_parameters
 
 FOLDER = Path(__file__).parents[1] / "experiments"
+SETTINGS = ("data", "groups", "model", "recipe")  # sections of settings by name
 Params = dict[str, Any]
 
 
@@ -52,8 +53,10 @@ class DataSpec:
                 f"got {self.path!r} for {self.name}"
             )
         check_number(self.imbalance_ratio, "data.imbalance_ratio", minimum=1)
-        if self.draw != "seed" and not isinstance(self.draw, int):
+        if self.draw != "seed" and type(self.draw) is not int:
             raise ValueError(f'data.draw must be a number or "seed", got {self.draw!r}')
+        if self.size is not None:
+            check_count(self.size, "data.size")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Search:
     Attributes:
         share: of each class of the training set, before a long tail is drawn.
         seeds: of the trial runs.
-        epochs: of a trial run; ``None`` as many as in the experiment.
+        epochs: of a trial run, its schedule in proportion; ``None`` as many as in the
+            experiment.
         grid: by method, the values to try of each hyper-parameter.
     """
 
@@ -71,6 +75,21 @@ class Search:
     seeds: tuple[int, ...] = (100,)
     epochs: int | None = None
     grid: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not check_number(self.share, "search.share", strict=True) < 1:
+            raise ValueError(f"search.share must be below 1, got {self.share}")
+        if not self.seeds:
+            raise ValueError("search.seeds must hold at least one seed")
+        if self.epochs is not None:
+            check_count(self.epochs, "search.epochs")
+        for method, values in self.grid.items():
+            for name, tried in values.items():
+                if not isinstance(tried, list) or not tried:
+                    raise ValueError(
+                        f"search.grid: {name} of {method} must be a list of values to "
+                        f"try, got {tried!r}"
+                    )
 
 
 @dataclass(frozen=True)
@@ -146,6 +165,9 @@ def available() -> list[str]:
 def load_experiment(name: str, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment.
 
+    A file may be ``like`` another experiment of the library: what it does not say itself
+    is as there, setting by setting in ``data``, ``groups``, ``model`` and ``recipe``.
+
     Args:
         name: one of :func:`available`, or the path of a TOML file.
         overrides: settings in the place of the file's, such as ``"recipe.epochs=3"``;
@@ -166,12 +188,28 @@ def load_experiment(name: str, overrides: Iterable[str] = ()) -> Experiment:
             f"experiment must be one of {available()} or a .toml file, got {name!r}"
         )
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = _content(path)
         for override in overrides:
             _override(content, override)
         return _experiment(path.stem, content)
     except (TypeError, ValueError) as error:  # tomllib's error is a ValueError
         raise ValueError(f"{path.stem}: {error}") from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a file says, and what it leaves to the one that it is like."""
+    own = tomllib.loads(path.read_text(encoding="utf-8"))
+    if "like" not in own:
+        return own
+    like = own.pop("like")
+    if like not in available():
+        raise ValueError(f"like must be one of {available()}, got {like!r}")
+    content = _content(FOLDER / f"{like}.toml")
+    for name, value in own.items():
+        if name in SETTINGS and isinstance(value, dict):
+            value = {**content.get(name, {}), **value}
+        content[name] = value
+    return content
 
 
 def _experiment(name: str, content: dict[str, Any]) -> Experiment:
@@ -202,6 +240,10 @@ def _made(kind: type[Any], section: str, settings: dict[str, Any]) -> Any:
         needed = entry.default is entry.default_factory is dataclasses.MISSING
         if needed and entry.name not in settings:
             raise ValueError(f"{section} needs a setting {entry.name!r}")
+        # a word such as False would count as true
+        value = settings.get(entry.name, False)
+        if entry.type == "bool" and not isinstance(value, bool):
+            raise ValueError(f"{section}.{entry.name} must be true or false, got {value!r}")
     return kind(**settings)
 
 

@@ -45,7 +45,7 @@ class Run:
         search = experiment.search if validates else None
         recipe = experiment.recipe
         if search and search.epochs:
-            recipe = dataclasses.replace(recipe, epochs=search.epochs)
+            recipe = recipe.over(search.epochs)
         data = dataclasses.asdict(experiment.data)
         del data["label"], data["path"]
         data["draw"] = self.seed if data["draw"] == "seed" else data["draw"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -121,21 +122,37 @@ def save_indices(path: Path, spec: DataSpec, problem: Problem) -> None:
 
     Results move with the draw, so it is published: a line a class, each with the indices
     of its images among the source's training images in their order (of their files, if
-    it is a folder). A draw anew for each seed is not written down.
+    it is a folder). A draw anew for each seed is not written down. The file is whole or
+    not there.
     """
     if path.exists() or spec.draw == "seed" or spec.imbalance_ratio == 1:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"# {spec.label}, seed {spec.draw}: training images of each class"]
     for c in range(len(problem.names)):
         members = problem.indices[problem.train.targets == c]
         lines.append(" ".join(map(str, members.tolist())))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def identity(spec: DataSpec) -> str:
     """Return a digest of a folder's files, by name and size: what it is, undecoded."""
-    folder = _place(spec)
+    return _listing_digest(_place(spec))
+
+
+def look_anew() -> None:
+    """Forget what was read of the images: they may have changed since."""
+    load_source.cache_clear()
+    _listing_digest.cache_clear()
+
+
+@lru_cache  # each run asks several times, and a folder can hold many files
+def _listing_digest(folder: Path) -> str:
     total = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         entry = f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n"

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpl_lib.records import RESULTS, Record, interval, markdown, read, table
-from lpl_lib.run.experiment import Experiment, load_experiment
+from lpl_lib.records import Record, digest, interval, markdown, table
+from lpl_lib.run.experiment import Experiment
+from lpl_lib.run.problem import identity
 from lpl_lib.run.select import planned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def recorded(name: str, results: str | Path = RESULTS) -> list[Record]:
-    """Return the test records of an experiment of the library, as :func:`current` does.
-
-    Args:
-        name: of the experiment, such as ``"digits-lt50"``.
-        results: folder of the ledgers.
-    """
-    experiment = load_experiment(name)
-    records = read(Path(results) / f"{name}.jsonl")
-    seeds = range(experiment.seeds)
-    return current(experiment, list(experiment.methods), seeds, records)
 
 
 def current(
@@ -36,16 +23,18 @@ def current(
     """Return the test records of an experiment as it stands now, in its order.
 
     Records of an older version of its file are passed over, and so are methods whose
-    search is not complete.
+    search is not complete. A folder of images need not be at hand: without it, or if it
+    has other images now, the records are those of the images that were used last.
 
     Raises:
         ValueError: there is no record.
     """
-    by_key = {record["key"]: record for record in records}
+    by_key = _by_key(experiment, records)
+    known = [{**record, "key": key} for key, record in by_key.items()]
     found = []
     for method in methods:
         try:
-            runs = planned(experiment, [method], seeds, records)
+            runs = planned(experiment, [method], seeds, known)
         except ValueError:  # its hyper-parameters are not known yet
             continue
         found += [by_key[run.key] for run in runs if run.key in by_key]
@@ -54,6 +43,21 @@ def current(
             f"no test run of {experiment.name} is recorded yet: python -m lpl_lib.run "
             f"{experiment.name}"
         )
+    return found
+
+
+def _by_key(experiment: Experiment, records: Sequence[Record]) -> dict[str, Record]:
+    """Records by key; of a folder those of one state of it, keyed as if it were here."""
+    if experiment.data.name != "folder" or not records:
+        return {record["key"]: record for record in records}
+    here = identity(experiment.data)
+    used = [record["config"]["data"]["identity"] for record in records]
+    state = here if here in used else used[-1]
+    found = {}
+    for record in records:
+        config, data = record["config"], record["config"]["data"]
+        if data["identity"] == state:
+            found[digest({**config, "data": {**data, "identity": here}})] = record
     return found
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 
-from lpl_lib.engine import PausedError
+from lpl_lib.engine import PausedError, agreed
 from lpl_lib.methods import TRAINS_AS
 from lpl_lib.records import append, read
 from lpl_lib.run.execute import execute
@@ -49,18 +48,19 @@ def run_all(
     done = 0
     main = PartialState(cpu=options.get("cpu", False)).is_main_process
     for number, run in enumerate(runs, 1):
-        if until is not None and time.monotonic() > until:
+        if until is not None and agreed(time.monotonic() > until):
             say("time is up; the same command goes on")
             break
         ledger = results / f"{run.experiment.name}.jsonl"
         lock = FileLock(checkpoints / f"{run.training_key}.lock")
-        if not _agreed(_take(run, ledger, lock) if main else False):
+        if not agreed(_take(run, ledger, lock) if main else False):
             continue
         try:
             record, checkpoint = execute(run, checkpoints, until=until, **options)
             if main:
-                append(ledger, record)
+                # first: what is recorded is not taken up again
                 _save_indices(run, results)
+                append(ledger, record)
                 if run.method not in SHARED:
                     checkpoint.remove()
                 share = f"{100 * class_mean(record):.1f} %"
@@ -100,8 +100,3 @@ def _take(run: Run, ledger: Path, lock: FileLock) -> bool:
 
 def _keys(ledger: Path) -> set[str]:
     return {record["key"] for record in read(ledger)}
-
-
-def _agreed(decision: bool) -> bool:
-    """The main process's decision, in all processes."""
-    return bool(broadcast_object_list([decision])[0])
