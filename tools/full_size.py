@@ -122,7 +122,9 @@ def unpack(archive: Path) -> None:
     unfinished = target.with_name(f".{target.name}.part")
     try:
         with tarfile.open(archive) as content:
-            content.extractall(unfinished, filter="data")
+            # as an attribute: Pythons before 3.11.4 know no argument of that name
+            content.extraction_filter = getattr(tarfile, "data_filter", None)
+            content.extractall(unfinished)
             # the checksum stands at the very end, beyond what tarfile asks for
             while content.fileobj is not None and content.fileobj.read(1 << 20):
                 pass
