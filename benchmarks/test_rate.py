@@ -6,6 +6,11 @@ Runs of CE and of LA + LPL on ResNet-32 in bf16, each in a process of its own, o
 the size of CIFAR-10-LT 100:1. They begin together, after an epoch that is not counted, and
 the rate is that of the slowest times their number. The outcome goes into
 ``results/rate_benchmark.json``.
+
+Kernels of so small a net leave most of a large GPU idle. Processes share it at the same
+time, and not in turns, under NVIDIA's MPS; where it is at hand, start it before::
+
+    nvidia-cuda-mps-control -d
 """
 
 from __future__ import annotations

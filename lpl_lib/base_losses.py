@@ -37,6 +37,11 @@ class FocalLoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over the batch, for logits ``(B, C)`` and targets ``(B,)``."""
+        if targets.is_floating_point():
+            raise ValueError(
+                "targets must be integer labels, got probabilities: the focal loss is not "
+                "linear in them, as mixed targets need"
+            )
         weight = None if self.weight is None else self.weight.to(logits.dtype)
         if self.gamma == 0:  # 0 ** 0 has no gradient to speak of
             return F.cross_entropy(logits, targets, weight)

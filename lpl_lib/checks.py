@@ -67,7 +67,12 @@ def check_number(
     ...
     ValueError: bound must be a finite number >= 0, got -0.5
     """
-    number = float(value)
+    if isinstance(value, str):  # float() would take it
+        raise ValueError(f"{name} must be a number such as 0.1, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be a number, got {value!r}") from error
     in_range = number > minimum if strict else number >= minimum
     if not (math.isfinite(number) and in_range):
         relation = ">" if strict else ">="
@@ -175,6 +180,11 @@ def _check_values(logits: Tensor, targets: Tensor) -> None:
             f"targets must lie in [0, {logits.shape[1] - 1}], "
             f"got labels from {low} to {high}"
         )
+    check_finite(logits)
+
+
+def check_finite(logits: Tensor) -> None:
+    """Check that all logits are finite numbers; on a GPU this waits for the device."""
     # One reduction settles the usual case; a sum that overflows is looked at again.
     if not math.isfinite(float(logits.detach().sum())):
         bad = ~torch.isfinite(logits)

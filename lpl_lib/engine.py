@@ -180,17 +180,12 @@ def train(
         DivergedError: the loss is not finite at an epoch's end.
         PausedError: time is up; the state is kept, if there is a checkpoint.
     """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
     if data.images.dtype != torch.uint8 or len(data.targets) == 0:
         raise ValueError(
             f"data must hold at least one image, as uint8, got {len(data.targets)} of "
             f"{data.images.dtype}"
         )
-    # precision is a state of the process in Accelerate; each training has its own
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(cpu=cpu, mixed_precision=recipe.precision)
+    accelerator = fresh_accelerator(recipe.precision, cpu)
     run = _Run(net, method, data, recipe, seed, accelerator)
     state = checkpoint.load() if checkpoint else None
     if state is not None:
@@ -266,7 +261,9 @@ class _Run:
         try:
             yield
         finally:
-            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            net = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            # or the next Accelerator takes it for prepared, and leaves autocast off
+            net.__dict__.pop("_is_accelerate_prepared", None)
 
     def one_epoch(self, tick: Callable[[], Any]) -> None:
         """Train for one epoch, and note its loss and accuracy."""
@@ -438,27 +435,25 @@ def predict_bytes(
     net: WithFeatures,
     images: Tensor,
     normalise: Normaliser,
-    precision: Precision = "no",
     batch_size: int = 512,
 ) -> tuple[Tensor, Tensor]:
-    """Return logits ``(N, C)`` and features ``(N, A)`` in evaluation mode, float32, on
-    the net's device.
+    """Return logits ``(N, C)`` and features ``(N, A)`` in evaluation mode, on the net's
+    device.
+
+    In float32 whatever the precision of training: half precision can tie the two largest
+    logits of an image, and a tie goes to the class with the smaller index.
 
     Args:
         images: ``(N, channels, height, width)``, uint8, on any device.
         normalise: of the training set.
-        precision: as in training.
     """
     device = net.head.weight.device
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     net.eval()
-    logits, features = [], []
+    outputs = []
     for part in images.split(batch_size):
         batch = normalise(part.to(device)).to(memory_format=torch.channels_last)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-            outputs = net(batch)
-        logits.append(outputs[0].float())
-        features.append(outputs[1].float())
+        outputs.append(net(batch))
+    logits, features = zip(*outputs, strict=True)
     return torch.cat(logits), torch.cat(features)
 
 
@@ -481,6 +476,21 @@ def deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warned)
         torch.backends.cudnn.benchmark = benchmark
         memory.fill_uninitialized_memory = filled
+
+
+def fresh_accelerator(precision: Precision, cpu: bool) -> Any:
+    """Return an Accelerator for one training.
+
+    Accelerate keeps precision and device for a whole process; here each training has its
+    own. The device of one among several processes stays, since they are connected.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+
+    held = PartialState._shared_state
+    alone = bool(held) and held["num_processes"] == 1
+    AcceleratorState._reset_state(reset_partial_state=alone)
+    return Accelerator(cpu=cpu, mixed_precision=precision)
 
 
 def agreed(decision: bool) -> bool:

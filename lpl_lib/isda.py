@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lpl_lib.checks import check_count, check_number
+from lpl_lib.lpl.distributed import whole_batch
 from lpl_lib.perturbations import Perturbation
 
 
@@ -21,7 +22,8 @@ class ISDA(Perturbation):
     others are not negative, so the loss never falls.
 
     :math:`\Sigma_c` is the covariance of all features of class ``c`` seen so far, kept
-    in ``state_dict`` and updated in training mode only. Gradients reach the head's
+    in ``state_dict`` and updated in training mode only; with several processes
+    (``torch.distributed``) by the batch of all of them. Gradients reach the head's
     weight through ``delta``; features and covariances are treated as constants there.
 
     Args:
@@ -94,7 +96,8 @@ class ISDA(Perturbation):
         # Quadratic forms lose too much in half precision, also under autocast.
         with torch.autocast(logits.device.type, enabled=False):
             if self.training:
-                self.update(features.detach().float(), targets)
+                seen, labels, _ = whole_batch(features.detach().float(), targets)
+                self.update(seen, labels)
             forms = self._quadratic_forms(weight.to(logits.dtype), targets)
         return 0.5 * self.strength * forms
 
@@ -103,8 +106,11 @@ class ISDA(Perturbation):
         """Merge a batch, features ``(B, A)``, into the running mean and covariance.
 
         The merge is exact: after any split of a set into batches the state is the
-        mean and the (population) covariance of the whole set.
+        mean and the (population) covariance of the whole set. A sample whose features
+        are not finite is left out: it would spoil the statistics for good.
         """
+        finite = features.isfinite().all(1)
+        features, targets = features[finite], targets[finite]
         for c in targets.unique().tolist():
             batch = features[targets == c]
             batch_mean = batch.mean(0)

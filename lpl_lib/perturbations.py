@@ -13,6 +13,9 @@ adjusted logits, as in Eq. 15.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +26,18 @@ def at_least_float32(logits: Tensor) -> Tensor:
     """Return ``logits`` in a dtype fit for statistics: float16 and bfloat16 are raised
     to float32, others kept."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of a module and its parts as they are, for a while."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 class Perturbation(nn.Module):

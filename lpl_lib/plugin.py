@@ -13,16 +13,15 @@ that class is, and one hides the logits:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lpl_lib.checks import BaseLoss, check_logits
+from lpl_lib.checks import BaseLoss, check_finite, check_logits
 from lpl_lib.losses import PerturbedLoss
-from lpl_lib.perturbations import Perturbation, at_least_float32
+from lpl_lib.perturbations import Perturbation, at_least_float32, frozen
 
 TIE = 1e-6  # target masses closer than this are equal: mixers work in float32
 
@@ -59,7 +58,8 @@ class MixedTargetLoss(PerturbedLoss):
 
     Raises:
         ValueError: targets of another shape than the logits, negative, that do not sum
-            to 1, or of more than two classes; a base loss with label smoothing.
+            to 1, the same for all classes, or of more than two; a base loss with label
+            smoothing.
 
     >>> from lpl_lib import LDAM
     >>> u = torch.tensor([[2.0, 0.0, 1.0]])
@@ -109,7 +109,7 @@ class MixedTargetLoss(PerturbedLoss):
             return self.base_loss(logits, targets)
         major, minor, part = unmix(targets)
         first = perturbation.delta(logits, major, features, head_weight)
-        with _frozen(perturbation):
+        with frozen(perturbation):
             second = perturbation.delta(logits, minor, features, head_weight)
         return self.base_loss(logits + first, targets - part) + self.base_loss(
             logits + second, part
@@ -142,7 +142,7 @@ def unmix(targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     major, minor, rest = classes[:, 0], classes[:, -1], mass[:, -1]
     one_class = (rest <= TIE) | (major == minor)
     rest = torch.where(one_class, 0.0, rest)
-    share = rest / (mass[:, 0] + rest)
+    share = rest / (mass[:, 0] + rest).clamp(min=torch.finfo(mass.dtype).tiny)
     part = share[:, None] * floor
     part = part.expand_as(targets).scatter_add(1, minor[:, None], rest[:, None])
     return major, torch.where(one_class, major, minor), part
@@ -241,17 +241,6 @@ def logits_of(outputs: Any) -> Tensor:
     )
 
 
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Keep running statistics as they are."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)
-
-
 def _check_mixed(logits: Tensor, targets: Tensor, values: bool | None) -> None:
     if targets.shape != logits.shape:
         raise ValueError(
@@ -264,8 +253,11 @@ def _check_mixed(logits: Tensor, targets: Tensor, values: bool | None) -> None:
             f"targets are on {targets.device} but logits on {logits.device}: "
             "move both to one device"
         )
+    if torch.compiler.is_compiling():
+        return  # a look at values would break the graph
     if not (values if values is not None else logits.device.type == "cpu"):
         return
+    check_finite(logits)
     sums = targets.sum(1)
     if not bool((targets >= 0).all() and ((sums - 1).abs() < 1e-3).all()):
         raise ValueError(
@@ -274,6 +266,11 @@ def _check_mixed(logits: Tensor, targets: Tensor, values: bool | None) -> None:
             f"from {float(sums.min()):g} to {float(sums.max()):g}"
         )
     above = (targets - targets.amin(1, keepdim=True) > 1e-4).sum(1)
+    if targets.shape[1] > 2 and int(above.min()) == 0:
+        raise ValueError(
+            "targets must single out a class, got the same share for all in sample "
+            f"{int(above.argmin())}: it belongs to no class"
+        )
     if int(above.max()) > 2:
         row = int(above.argmax())
         raise ValueError(

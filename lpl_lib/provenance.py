@@ -55,7 +55,15 @@ def _processor() -> str:
 
 @functools.cache
 def commit() -> str | None:
-    """Return the commit of the library's checkout, ``+`` if it was changed since."""
+    """Return the commit of the library's checkout, ``+`` if it was changed since.
+
+    ``None`` where it is no checkout, also if it is installed inside of another one.
+    """
+    asked = (
+        ["ls-files", "--error-unmatch", "--", Path(__file__).name],
+        ["rev-parse", "HEAD"],
+        ["status", "--porcelain", "--", "."],
+    )
     try:
         answers = [
             subprocess.run(
@@ -64,8 +72,9 @@ def commit() -> str | None:
                 text=True,
                 check=True,
             ).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])
+            for arguments in asked
         ]
     except (OSError, subprocess.CalledProcessError):
-        return None  # not a checkout
-    return answers[0] + "+" * bool(answers[1])
+        return None
+    _, head, changes = answers
+    return head + "+" * bool(changes)

@@ -39,7 +39,8 @@ def fit(
 
     SGD with Nesterov momentum and a one-cycle learning rate (Smith and Topin 2018). The
     batches' order comes from ``seed`` alone, so that methods can be compared on the
-    same batches. The model decides the device.
+    same batches. The model decides the device; a criterion that is a module goes there,
+    and into training mode.
 
     Args:
         model: maps images to logits. With a :class:`~lpl_lib.PerturbedLoss` it is split
@@ -86,6 +87,8 @@ def fit(
     order = torch.Generator().manual_seed(seed)
     history = []
     model.train()
+    if isinstance(criterion, nn.Module):
+        criterion.to(device).train()
     bar = tqdm(range(epochs), disable=None if progress is None else not progress)
     for _ in bar:
         shuffled = torch.randperm(len(targets), generator=order).to(device)

@@ -62,3 +62,8 @@ def test_beta_out_of_range(beta):
 def test_gamma_out_of_range():
     with pytest.raises(ValueError, match="gamma must be a finite number >= 0, got -1"):
         FocalLoss(-1)
+
+
+def test_focal_loss_refuses_probabilities():
+    with pytest.raises(ValueError, match="targets must be integer labels"):
+        FocalLoss()(torch.zeros(1, 2), torch.tensor([[0.7, 0.3]]))

@@ -266,3 +266,35 @@ def test_bad_lengths_are_named(change):
     arguments = {"lr": 1.0} | change
     with pytest.raises(ValueError, match=next(iter(change))):
         split_hypergradient(net, perturbation_at(SIGNS), batch, meta, **arguments)
+
+
+def test_frozen_parameters_take_no_part_in_the_step():
+    """As if the frozen layer were a part of the images."""
+    torch.manual_seed(0)
+    first, last = nn.Linear(3, 4).double(), nn.Linear(4, 3).double()
+    first.requires_grad_(False)
+    images, meta_images = torch.randn(2, 12, 3, dtype=torch.float64)
+    targets = torch.arange(12) % 3
+    lpl = LPL(3, MetaSplit(3), 1.0, "linf")
+    whole = split_hypergradient(
+        nn.Sequential(first, last),
+        lpl,
+        LabelledImages(images, targets),
+        LabelledImages(meta_images, targets),
+        lr=0.5,
+    )
+    alone = split_hypergradient(
+        last,
+        lpl,
+        LabelledImages(first(images), targets),
+        LabelledImages(first(meta_images), targets),
+        lr=0.5,
+    )
+    torch.testing.assert_close(whole, alone)
+
+
+def test_a_class_without_images_is_a_class():
+    torch.manual_seed(0)
+    data = LabelledImages(torch.randn(8, 3), torch.tensor([0, 1] * 4))
+    soft = fit_meta_split(nn.Linear(3, 4), data, data, epsilon=1.0, epochs=1)
+    assert soft.shape == (1, 4)

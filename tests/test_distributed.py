@@ -1,4 +1,4 @@
-"""LPL over several processes equals LPL over one process on the joined batch."""
+"""LPL and ISDA over several processes equal those over one on the joined batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from lpl_lib import LPL, LogitAdjustment, PerturbedLoss, RankSplit
+from lpl_lib import ISDA, LPL, LogitAdjustment, PerturbedLoss, RankSplit
 
 C = 6
 COUNTS = [90, 50, 20, 9, 4, 2]
@@ -24,6 +24,7 @@ LOSSES = {
     "running": lambda: LPL(C, bound=1.0, decay=0.9, solver="linf"),
     "rank": lambda: LogitAdjustment(COUNTS) + LPL(C, RankSplit(COUNTS), bound=1.0),
     "algorithm1": lambda: LPL(C, bound=0.5, solver="algorithm1"),
+    "isda": lambda: ISDA(C, C),
 }
 
 
@@ -35,7 +36,8 @@ def steps(
     losses = []
     for scale in (0.5, 1.0, 2.0):
         moved = (scale * logits).requires_grad_()
-        loss = criterion(moved, targets)
+        # logits with a head that leaves the features as they are, for ISDA
+        loss = criterion(moved, targets, moved.detach(), torch.eye(C))
         (gradient,) = torch.autograd.grad(loss, moved)
         losses.append(loss.item())
     return losses, gradient

@@ -164,6 +164,16 @@ def test_a_net_trained_in_half_precision_is_an_ordinary_net_again(stop):
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_net_is_trained_in_half_precision_the_second_time_too():
+    dtypes = []
+    net = WithFeatures(build_model("small-conv", 10, 1, width=4))
+    net.net.body[0].register_forward_hook(lambda *seen: dtypes.append(seen[2].dtype))
+    recipe = dataclasses.replace(RECIPE, epochs=1, precision="bf16")
+    for _ in range(2):
+        train(net, build_method("ce", Classes(COUNTS, 8)), TRAIN, recipe, cpu=True)
+    assert set(dtypes) == {torch.bfloat16}
+
+
 def test_it_is_the_teaching_loop_where_they_do_the_same():
     """Without augmentation, the engine's steps are those of ``fit`` but for the order."""
     data = as_bytes(POOL.subset(torch.arange(48)))

@@ -57,6 +57,7 @@ def test_records_of_a_folder_are_found_without_its_images(
     config = run.config
     config["data"]["identity"] = "of another machine"
     line = {"key": "there", "config": config, "method": "ce", "seed": 0, "part": "test"}
+    line |= {"counts": [2000, 500, 9], "groups": {"head": [0], "medium": [1], "tail": [2]}}
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "README.md").touch()
     (tmp_path / "results" / f"{name}.jsonl").write_text(json.dumps(line) + "\n")

@@ -75,3 +75,10 @@ def test_a_corrupt_archive_is_refused(pictures):
     with pytest.raises(ValueError, match="cannot be unpacked"):
         unpack(pictures)
     assert list((pictures.parent / "data").iterdir()) == []
+
+
+def test_what_cannot_be_done_is_said(pictures, capsys):
+    pictures.write_bytes(b"no archive")
+    assert main(["--unpack", str(pictures)]) == 2
+    assert "cannot be unpacked" in capsys.readouterr().err
+    assert main(["--experiments", "cifar10", "--methods", "la"]) == 0  # it has no such one

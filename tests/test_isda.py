@@ -125,3 +125,14 @@ def test_isda_is_the_entropic_risk_of_gaussian_features(strength):
         entropic = (mass * losses.exp()).sum().log()
         assert isda_loss[i].item() == pytest.approx(entropic.item(), rel=1e-5)
         assert (mass * losses).sum() < isda_loss[i]
+
+
+def test_features_that_are_not_finite_leave_the_statistics_alone():
+    """In half precision a step may overflow and be left out; the next must go on."""
+    isda, clean = ISDA(3, 2), ISDA(3, 2)
+    features = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([0, 1, 2, 0, 1, 2])
+    clean.update(features[1:], targets[1:])
+    isda.update(features.index_fill(0, torch.tensor(0), torch.nan), targets)
+    for name, value in isda.state_dict().items():
+        assert torch.equal(value, clean.state_dict()[name])

@@ -79,3 +79,21 @@ def test_confidence_keeps_no_graph():
 def test_a_state_dict_of_other_classes_is_refused_with_both_numbers():
     with pytest.raises(RuntimeError, match=r"Size\(\[5\]\).*Size\(\[3\]\)"):
         ClassConfidence(3, 0.9).load_state_dict(ClassConfidence(5, 0.9).state_dict())
+
+
+def test_logits_that_are_not_finite_leave_the_running_mean_alone():
+    confidence = ClassConfidence(2, decay=0.9)
+    good = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    before = confidence(good, torch.tensor([0, 1]))
+    bad = torch.tensor([[torch.nan, 0.0], [0.0, 2.0]])
+    after = confidence(bad, torch.tensor([0, 1]))
+    assert after.confidence[0] == before.confidence[0]
+    assert after.confidence[1] > before.confidence[1]
+
+
+def test_statistics_can_be_kept():
+    """What was returned does not change with the next batch."""
+    confidence = ClassConfidence(2, decay=0.5)
+    first = confidence(torch.zeros(1, 2), torch.tensor([0]))
+    confidence(torch.tensor([[9.0, 0.0]]), torch.tensor([0]))
+    assert first.confidence.tolist() == [0.5, 0.0]

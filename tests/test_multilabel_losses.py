@@ -330,3 +330,17 @@ def test_bad_arguments_are_refused(make, message):
 def test_only_perturbations_add():
     with pytest.raises(TypeError):
         SigmoidAdjustment([1], 10) + 1.0
+
+
+def test_evaluation_mode_gives_the_base_loss():
+    logits, targets = torch.randn(4, 2), torch.tensor([[1, 0]] * 4)
+    criterion = MultiLabelLoss(SigmoidAdjustment([1, 5], 100)).eval()
+    assert torch.equal(criterion(logits, targets), MultiLabelLoss()(logits, targets))
+
+
+def test_a_base_loss_that_takes_the_mean_cannot_be_weighted():
+    criterion = MultiLabelLoss(
+        base_loss=torch.nn.BCEWithLogitsLoss(), weights=Rebalancing([1, 5], 100)
+    )
+    with pytest.raises(ValueError, match="base_loss must return losses of shape"):
+        criterion(torch.zeros(4, 2), torch.ones(4, 2))

@@ -188,3 +188,12 @@ def test_settings_are_chosen_by_the_mean_on_validation_images(tmp_path):
     assert runs.chosen_settings(records, "R-BCE") == {"mu": 1.0}
     with pytest.raises(ValueError, match="'ASL' must be tuned before"):
         runs.chosen_settings(records, "ASL")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_thresholds_lie_between_scores_of_half_precision(dtype):
+    top = torch.tensor(3.0, dtype=dtype)
+    above = top.nextafter(torch.tensor(9.0, dtype=dtype))
+    logits = torch.stack([above, top, torch.zeros((), dtype=dtype)])[:, None]
+    threshold = tuned_thresholds(logits, torch.tensor([[1], [0], [0]]))
+    assert float(top) < threshold.item() < float(above)

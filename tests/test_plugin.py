@@ -179,6 +179,7 @@ BAD_TARGETS = {
         smooth(FIRST) - 0.5 * smooth(SECOND) + 0.5 * smooth(FIRST),
         "values from -0.5",
     ),
+    "uniform": (torch.full((6, 5), 0.2), "single out a class, got the same .* sample 0"),
     "teacher": (torch.softmax(LOGITS, 1), "mix at most two classes.*teacher"),
 }
 
@@ -352,3 +353,18 @@ def test_lightnings_validation_sees_the_base_loss():
     trainer.fit(Module(), loader, loader)
     assert seen["validation"][0] == pytest.approx(seen["validation"][1])
     assert abs(seen["train"][0] - seen["train"][1]) > 0.1
+
+
+def test_mixed_targets_do_not_hide_logits_that_are_not_finite():
+    logits = torch.tensor([[0.0, torch.nan, 0.0]])
+    with pytest.raises(ValueError, match="logits must be finite"):
+        MixedTargetLoss()(logits, torch.tensor([[0.5, 0.5, 0.0]]))
+
+
+def test_parts_that_are_frozen_stay_so():
+    lpl = LPL(3, decay=0.9)
+    lpl.confidence.eval()
+    MixedTargetLoss(lpl)(torch.zeros(1, 3), torch.tensor([[0.7, 0.3, 0.0]]))
+    lpl.class_variation(torch.zeros(1, 3), torch.tensor([0]))
+    assert lpl.training
+    assert not lpl.confidence.training

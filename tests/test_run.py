@@ -25,9 +25,15 @@ from lpl_lib.records import as_text, digest, read
 from lpl_lib.run.__main__ import main
 from lpl_lib.run.evidence import records as recorded
 from lpl_lib.run.execute import execute
-from lpl_lib.run.experiment import available, load_experiment
+from lpl_lib.run.experiment import DataSpec, available, load_experiment
 from lpl_lib.run.plan import Run, candidates, search_runs, shard
-from lpl_lib.run.problem import group_members, load_problem, load_source
+from lpl_lib.run.problem import (
+    group_members,
+    identity,
+    load_problem,
+    load_source,
+    look_anew,
+)
 from lpl_lib.run.report import as_figure, as_markdown, current
 from lpl_lib.run.runner import run_all
 from lpl_lib.run.select import choose, planned
@@ -120,9 +126,16 @@ def test_every_experiment_of_the_library_is_sound(name):
         ("data.draw=true", "data.draw must be a number or .* got True"),
         ("data.size=0", "data.size must be an integer >= 1, got 0"),
         ("search.share=1.0", "search.share must be below 1, got 1.0"),
-        ("search.seeds=[]", "search.seeds must hold at least one seed"),
+        ("search.seeds=[]", r"search.seeds must be a list of seeds, got \(\)"),
+        ("search.seeds=1-2", "search.seeds must be a list of seeds, got '1-2'"),
+        ("search.seeds=[0.5]", "search.seeds must be an integer >= 0, got 0.5"),
         ("search.epochs=0", "search.epochs must be an integer >= 1, got 0"),
         ("search.grid.la-posthoc={tau=1.0}", "tau of la-posthoc must be a list .* got 1.0"),
+        ("search.grid.la-posthoc=[1.0]", "la-posthoc must say which hyper-parameter"),
+        ("methods=ce", "methods must give the hyper-parameters of each by name"),
+        ("recipe.lr=.1", "lr must be a number such as 0.1, got '.1'"),
+        ("groups.head_above=few", "groups.head_above must be a number such as 0.1"),
+        ("groups={head_above=5}", "head_above must be at least groups.tail_below, got 5"),
     ],
 )
 def test_a_setting_that_does_not_exist_or_fit_is_refused(tiny, override, message, capsys):
@@ -453,6 +466,7 @@ def test_records_of_another_version_of_the_file_stay_out_of_the_table(tiny):
     [
         (["--methods", "la"], r"--methods must be among \['ce'.* got 'la'"),
         (["--seeds", "one"], "--seeds must be numbers or ranges, got 'one'"),
+        (["--seeds", "4-0"], "--seeds must name at least one seed, got 4-0"),
         (["--methods", "ce", "--shard", "2"], "--shard must be I/N such as 1/4, got '2'"),
         (["--methods", "ce", "--shard", "5/4"], "shard must be i/n"),
         (["--table"], "no test run of tiny is recorded yet"),
@@ -463,6 +477,24 @@ def test_a_command_line_that_does_not_fit(tiny, capsys, arguments, message):
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert re.search(message, error)
+
+
+def test_a_run_that_is_asked_for_twice_is_counted_once(tiny, capsys):
+    command(str(tiny), "--methods", "ce")
+    capsys.readouterr()
+    twice = ["--methods", "ce", "ce", "--seeds", "0-1", "1"]
+    assert command(str(tiny), "--table", *twice) == 0
+    assert "| ce | none | 2 |" in capsys.readouterr().out
+
+
+def test_groups_are_those_of_the_file_as_it_is_now(tiny):
+    command(str(tiny), "--methods", "ce", "--seeds", "0")
+    records = read("results/tiny.jsonl")
+    (before,) = current(load_experiment(str(tiny)), ["ce"], [0], records)
+    assert before["groups"] == records[0]["groups"]
+    wide = ["groups={head_above=1, tail_below=0}"]
+    (after,) = current(load_experiment(str(tiny), wide), ["ce"], [0], records)
+    assert after["groups"] == {"head": [*range(10)]}
 
 
 @pytest.mark.parametrize("jobs", [["--jobs", "2"], ["--jo=2"]])
@@ -605,6 +637,33 @@ def test_a_folder_is_trained_on_and_reported_by_class(photographs, monkeypatch, 
     picture(photographs / "dogs", "new.png", 170)
     assert command("folder", "--data", "photographs", *tiny) == 0
     assert len(read("results/folder.jsonl")) == 8
+
+
+def test_a_folder_is_what_its_images_are(photographs, monkeypatch):
+    """Also where classes are links, and whatever else lies about."""
+    monkeypatch.setenv("LPL_DATA", str(photographs.parent))
+
+    def found(name: str) -> str:
+        look_anew()
+        return identity(DataSpec("folder", "photographs", name))
+
+    plain = found("photographs")
+    (photographs / ".DS_Store").write_text("of the finder")
+    linked = photographs.with_name("linked")
+    linked.mkdir()
+    for place in (photographs / "cats", photographs / "dogs"):
+        (linked / place.name).symlink_to(place, target_is_directory=True)
+    assert found("photographs") == found("linked") == plain
+    picture(photographs / "dogs", "new.png", 170)
+    assert found("linked") != plain
+
+
+def test_several_jobs_report_a_folder_once(photographs, monkeypatch, capfd):
+    place = photographs.rename(photographs.with_name("o'brien's"))
+    monkeypatch.chdir(place.parent)
+    tiny = ["--methods", "ce", "la", "--jobs", "2", "--cpu", "--set", "recipe.epochs=1"]
+    assert command("folder", "--data", place.name, *tiny, "model.name=small-conv") == 0
+    assert capfd.readouterr().out.count("mean of classes") == 1
 
 
 def test_a_folder_is_tabulated_without_its_images(photographs, monkeypatch, capsys):

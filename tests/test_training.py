@@ -191,3 +191,10 @@ def test_images_of_any_channels():
         len(fit(net, PerturbedLoss(LPL(3)), data, epochs=2, batch_size=4, progress=False))
         == 2
     )
+
+
+def test_a_criterion_in_evaluation_mode_is_trained_with_all_the_same():
+    criterion = PerturbedLoss(LogitAdjustment(TRAIN.class_counts(10)))
+    fresh = fit(linear_net(), criterion, FEW, epochs=1, progress=False)
+    again = fit(linear_net(), criterion.eval(), FEW, epochs=1, progress=False)
+    assert again == fresh

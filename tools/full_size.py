@@ -3,10 +3,10 @@
     python -m tools.full_size --minutes 9 --jobs 8
 
 goes through the searches and runs of the paper's protocol, several at once to fill the
-GPU, and pauses when time is up; the same command goes on where it stopped. What is
-recorded stands in ``results/``, what is not finished in ``runs/``: who moves to another
-machine takes both along. ``--tiny`` goes through all of it at a size for the CPU, to see
-that it works.
+GPU (best under NVIDIA's MPS: ``nvidia-cuda-mps-control -d``), and pauses when time is up;
+the same command goes on where it stopped. What is recorded stands in ``results/``, what is
+not finished in ``runs/``: who moves to another machine takes both along. ``--tiny`` goes
+through all of it at a size for the CPU, to see that it works.
 
 A machine without a network takes the JPEG copy of CIFAR-10 along, as an archive::
 
@@ -66,9 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     until = time.monotonic() + 60 * options.minutes
     if options.unpack:
-        unpack(options.unpack)
+        try:
+            unpack(options.unpack)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     status = 0
     for experiment in options.experiments:
+        if not (options.tiny or _wanted(experiment, options)):
+            continue
         for stage in (["--search"], []):
             left = (until - time.monotonic()) / 60
             if left <= 0 or status:
@@ -89,12 +95,17 @@ def command(
     if options.jobs > 1:
         words += ["--jobs", str(options.jobs)]
     if options.methods and not options.tiny:
-        known = load_experiment(experiment).methods
-        words += ["--methods", *(m for m in options.methods if m in known)]
+        words += ["--methods", *_wanted(experiment, options)]
     if options.tiny:
         words += ["--cpu"]
     settings = [*(TINY if options.tiny else ()), *options.set]
     return words + (["--set", *settings] if settings else [])
+
+
+def _wanted(experiment: str, options: argparse.Namespace) -> list[str]:
+    """The methods to run of an experiment, those that it has."""
+    known = load_experiment(experiment).methods
+    return [method for method in options.methods or known if method in known]
 
 
 def _missing(experiment: str, stage: list[str], options: argparse.Namespace) -> bool:

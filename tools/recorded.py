@@ -176,6 +176,8 @@ def by_class(record: Record) -> list[float]:
 
 def main(names: list[str]) -> None:
     """Write the ledger anew, a line as soon as it is known."""
+    if unknown := sorted(set(names) - set(experiments())):
+        raise SystemExit(f"no recorded experiment: {', '.join(unknown)}")
     torch.set_num_threads(1)  # as all runs on digits were done
     known = {line["experiment"]: line for line in read(REPEATS)}
     for name in experiments():

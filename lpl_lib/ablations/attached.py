@@ -16,7 +16,8 @@ class AttachedLPL(LPL):
     or :class:`~lpl_lib.lpl.Algorithm1`, written without in-place operations. Training
     then follows the gradient of :math:`\ell(u + \delta(u), y)` in :math:`u`; ``LPL``
     takes :math:`\delta` for a constant. At an exact solution the two agree, since the
-    loss does not change with :math:`\delta` to first order (envelope theorem).
+    loss does not change to first order along the sphere, the only way that
+    :math:`\delta` can go (envelope theorem).
 
     Args:
         as for :class:`~lpl_lib.LPL`; cross-entropy only.

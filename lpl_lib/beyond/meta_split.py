@@ -29,7 +29,7 @@ from lpl_lib.losses import PerturbedLoss
 from lpl_lib.lpl import LPL, FixedBound, LInf, Split
 from lpl_lib.lpl.confidence import ClassStatistics
 from lpl_lib.perturbations import Perturbation, at_least_float32
-from lpl_lib.training import batches_of
+from lpl_lib.training import batches_of, predict
 
 
 class MetaSplit(Split):
@@ -136,7 +136,8 @@ def split_hypergradient(
     """
     check_number(lr, "lr", strict=True)
     check_number(reach, "reach", strict=True)
-    theta = {name: p.detach() for name, p in net.named_parameters()}
+    # what is frozen does not take part in the step
+    theta = {name: p.detach() for name, p in net.named_parameters() if p.requires_grad}
 
     def logits(weights: dict[str, Tensor], images: Tensor) -> Tensor:
         # batch normalisation writes into its buffers: into these copies
@@ -219,12 +220,17 @@ def fit_meta_split(
     for name, part in (("data", data), ("meta", meta)):
         if len(part.targets) == 0:
             raise ValueError(f"{name} must hold at least one image, got none")
+    device = next(net.parameters()).device
+    data, meta = (
+        LabelledImages(part.images.to(device), part.targets.to(device))
+        for part in (data, meta)
+    )
+    num_classes = predict(net, meta.images[:1]).shape[1]
     net.train()
-    num_classes = int(max(data.targets.max(), meta.targets.max())) + 1
     split = MetaSplit(num_classes)
     lpl = LPL(num_classes, split, FixedBound(epsilon), LInf())
     perturbation: Perturbation = lpl if before is None else before + lpl
-    criterion = PerturbedLoss(perturbation)
+    criterion = PerturbedLoss(perturbation).to(device)
     inner = torch.optim.SGD(
         net.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0
     )
@@ -236,7 +242,7 @@ def fit_meta_split(
     order = torch.Generator().manual_seed(seed)
     history = []
     for _ in range(epochs):
-        shuffled = torch.randperm(len(data.targets), generator=order)
+        shuffled = torch.randperm(len(data.targets), generator=order).to(device)
         for chosen in batches:
             batch = data.subset(shuffled[chosen])
             loss = criterion(net(batch.images), batch.targets)
@@ -257,7 +263,7 @@ def fit_meta_split(
             schedule.step()
             split.raw.grad = split.pull_back(slope, epsilon)
             outer.step()
-        history.append(split(None))
+        history.append(split(None).cpu())
     return torch.stack(history)
 
 

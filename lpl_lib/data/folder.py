@@ -67,8 +67,8 @@ def read_folder(
 
     Raises:
         FileNotFoundError: no such folder, no class in it, or a class without images.
-        CorruptImagesError: files that cannot be decoded or have more than 8 bits a
-            channel (listed).
+        CorruptImagesError: files that cannot be decoded, or are grey with more than
+            8 bits (listed).
         ValueError: a single class; images of several sizes.
     """
     from torchvision.datasets import ImageFolder
@@ -130,7 +130,8 @@ def decode(
     if len(sizes) > 1:
         raise ValueError(
             f"images must have one size, got {len(sizes)} sizes (height, width) from "
-            f"{sizes[0]} to {sizes[-1]}: pass size= to bring them to one"
+            f"{sizes[0]} to {sizes[-1]}: pass size= to bring them to one (on the command "
+            "line: --set data.size=32)"
         )
     if not pixels:
         raise ValueError(f"no image is left of {len(files)} files")
@@ -149,7 +150,8 @@ def _pixels(file: str | Path, size: int | None) -> NDArray[np.uint8] | str:
             # transparent palettes reach RGB by way of RGBA, or Pillow warns
             transparent = image.mode == "P" and "transparency" in image.info
             colour = (image.convert("RGBA") if transparent else image).convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's readers raise
+    # what Pillow's readers raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error)
         return reason.split(" '")[0] if "cannot identify" in reason else reason
     if size is not None:

@@ -74,9 +74,11 @@ class ClassConfidence(nn.Module):
         if self.training:
             keep = torch.where(self.seen, self.decay, 0.0)
             mixed = keep * self.confidence + (1 - keep) * batch.confidence
-            self.confidence.copy_(torch.where(batch.seen, mixed, self.confidence))
-            self.seen.logical_or_(batch.seen)
-        return ClassStatistics(self.confidence, self.seen)
+            # a logit that is not finite (fp16) must not spoil what later batches see
+            usable = batch.seen & batch.confidence.isfinite()
+            self.confidence.copy_(torch.where(usable, mixed, self.confidence))
+            self.seen.logical_or_(usable)
+        return ClassStatistics(self.confidence.clone(), self.seen.clone())
 
     def _of_batch(self, logits: Tensor, targets: Tensor) -> ClassStatistics:
         probability = logits.detach().softmax(1).gather(1, targets[:, None])[:, 0].float()

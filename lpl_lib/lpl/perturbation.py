@@ -13,7 +13,7 @@ from lpl_lib.lpl.confidence import ClassConfidence
 from lpl_lib.lpl.distributed import whole_batch
 from lpl_lib.lpl.solvers import SOLVERS, Solver
 from lpl_lib.lpl.splits import ConfidenceSplit, Split
-from lpl_lib.perturbations import Perturbation
+from lpl_lib.perturbations import Perturbation, frozen
 from lpl_lib.variation import class_relative_variation
 
 
@@ -109,14 +109,11 @@ class LPL(Perturbation):
         """Return the relative loss variation that LPL causes per class, ``(C,)``.
 
         See :func:`~lpl_lib.class_relative_variation`; NaN for absent classes. Running
-        statistics are left as they are. The measure that makes solvers comparable.
+        statistics are left as they are. The measure that makes solvers comparable. With
+        several processes all must call it, each for its own samples.
         """
-        training = self.training
-        self.eval()
-        try:
+        with frozen(self):
             delta = self(logits, targets)
-        finally:
-            self.train(training)
         return class_relative_variation(logits, targets, delta)
 
 

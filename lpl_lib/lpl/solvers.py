@@ -107,7 +107,7 @@ class L2:
 
     def __post_init__(self) -> None:
         check_count(self.steps, "steps")
-        if not 0 <= self.damping < 1:
+        if not 0 <= check_number(self.damping, "damping", minimum=-math.inf) < 1:
             raise ValueError(f"damping must lie in [0, 1), got {self.damping}")
 
     def __call__(

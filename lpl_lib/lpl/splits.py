@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lpl_lib.checks import ClassCounts, check_class_counts, check_number
+from lpl_lib.checks import ClassCounts, check_class_counts, check_count, check_number
 from lpl_lib.lpl.confidence import ClassStatistics
 
 TIE = 1e-6  # confidences closer than this are equal: they are known to float32
@@ -81,7 +81,8 @@ class RankSplit(Split):
         self.num_classes = len(counts)
         if num_head is None:
             num_head = round(0.4 * len(counts))
-        if not 0 <= num_head <= len(counts):
+        num_head = check_count(num_head, "num_head", minimum=0)
+        if num_head > len(counts):
             raise ValueError(
                 f"num_head must lie in [0, {len(counts)}], the number of classes, "
                 f"got {num_head}"

@@ -79,6 +79,8 @@ class _Residual(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        shortcut = images[:, :, :: self.stride, :: self.stride]
-        shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self.missing))
+        shortcut = images
+        if self.missing:
+            shortcut = images[:, :, :: self.stride, :: self.stride]
+            shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self.missing))
         return F.relu(self.path(images) + shortcut)

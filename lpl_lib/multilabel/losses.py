@@ -19,8 +19,8 @@ class MultiLabelLoss(nn.Module):
     .. math:: L = \frac{1}{B K} \sum_{i, k} r_{ik}\,
               \ell(u_{ik} + \delta_{ik},\, t_{ik})
 
-    Perturb in training only: the perturbation knows the labels. At test time use the
-    plain logits.
+    It perturbs in training mode only, since the perturbation knows the labels: after
+    ``criterion.eval()`` it is the base loss of the plain logits.
 
     Args:
         perturbation: a :class:`~lpl_lib.multilabel.LabelPerturbation`, or several
@@ -78,9 +78,14 @@ class MultiLabelLoss(nn.Module):
         check_label_batch(logits, targets, made_for, soft=soft, values=self.check_values)
         logits = at_least_float32(logits)
         targets = targets.to(logits.dtype)
-        if self.perturbation is not None:
+        if self.perturbation is not None and self.training:
             logits = logits + self.perturbation.delta(logits, targets)
         losses = self.base_loss(logits, targets)
         if self.weights is not None:
+            if losses.shape != logits.shape:
+                raise ValueError(
+                    f"base_loss must return losses of shape {tuple(logits.shape)} where "
+                    f"weights are given, got {tuple(losses.shape)}: reduction='none'"
+                )
             losses = self.weights(targets).to(losses.dtype) * losses
         return losses.mean()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lpl_lib.multilabel.checks import check_label_batch
+from lpl_lib.perturbations import at_least_float32
 
 
 def average_precision(logits: Tensor, targets: Tensor) -> Tensor:
@@ -115,7 +116,8 @@ def tuned_thresholds(logits: Tensor, targets: Tensor) -> Tensor:
     tensor([0.5000])
     """
     check_label_batch(logits, targets)
-    scores, order = logits.sort(dim=0, descending=True, stable=True)
+    # half-way between two half-precision numbers would round to one of them
+    scores, order = at_least_float32(logits).sort(dim=0, descending=True, stable=True)
     hits = targets.to(torch.float64).gather(0, order).cumsum(0)
     positives = hits[-1]
     found = torch.arange(1, len(scores) + 1, dtype=torch.float64, device=logits.device)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lpl_lib.records import RESULTS, read
 from lpl_lib.run.experiment import Experiment, available, load_experiment
-from lpl_lib.run.problem import load_source, look_anew
+from lpl_lib.run.problem import load_source, look_anew, require_folder
+
+if TYPE_CHECKING:  # at run time where it is used: --help need not wait for it
+    from lpl_lib.run.plan import Run
 
 CHECKPOINTS = Path("runs")
 
@@ -29,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     add("experiment", help="a name from the list below, or a .toml file")
     add("--methods", nargs="+", metavar="M", help="of the experiment's; default all")
     add("--seeds", nargs="+", metavar="S", help="numbers or ranges such as 0-4")
-    add("--search", action="store_true", help="do the trial runs of the search")
+    add("--search", action="store_true", help="do the trial runs, on the search's seeds")
     add("--table", action="store_true", help="print the table of what is recorded")
     add("--figure", metavar="FILE", help="draw the figure of what is recorded")
     add("--missing", action="store_true", help="list the runs that are not recorded")
@@ -49,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="as recipe.epochs=3",
     )
+    add("--worker", action="store_true", help=argparse.SUPPRESS)  # one of several
     add("--results", type=Path, default=RESULTS, metavar="DIR")
     add("--checkpoints", type=Path, default=CHECKPOINTS, metavar="DIR")
     return command
@@ -69,7 +75,8 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     look_anew()
     overrides = list(options.set)
     if options.data:
-        overrides.append(f"data.path='{Path(options.data).absolute()}'")
+        place = str(Path(options.data).expanduser().absolute())
+        overrides.append(f"data.path={json.dumps(place, ensure_ascii=False)}")
     experiment = load_experiment(options.experiment, overrides)
     ledger = options.results / f"{experiment.name}.jsonl"
     if options.table or options.figure:
@@ -77,28 +84,37 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     if options.jobs > 1 and not options.missing:
         if experiment.data.name in ("cifar10", "cifar100"):
             load_source(experiment.data)  # one download; the processes find it there
-        return _spread(options, arguments)
+        status = _spread(options, arguments)
+        return status or _report_folder(experiment, ledger, options)
     return _work(experiment, ledger, options)
 
 
-def _work(experiment: Experiment, ledger: Path, options: argparse.Namespace) -> int:
-    """Do the runs, in this process."""
-    import torch
-
+def _runs(experiment: Experiment, ledger: Path, options: argparse.Namespace) -> list[Run]:
+    """The runs that the command line asks for, recorded or not."""
     from lpl_lib.run.plan import search_runs, shard
-    from lpl_lib.run.runner import run_all
     from lpl_lib.run.select import planned
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    require_folder(experiment.data)
     methods = _methods(experiment, options.methods)
     seeds = _seeds(options.seeds, experiment)
     if options.search:
         runs = search_runs(experiment, methods)
     else:
         runs = planned(experiment, methods, seeds, read(ledger))
-    if options.shard:
-        runs = shard(runs, _pair(options.shard))
+    return shard(runs, _pair(options.shard)) if options.shard else runs
+
+
+def _work(experiment: Experiment, ledger: Path, options: argparse.Namespace) -> int:
+    """Do the runs, in this process."""
+    import torch
+
+    from lpl_lib.run.runner import run_all
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    runs = _runs(experiment, ledger, options)
+    if options.search and not runs:
+        print("nothing to search: the experiment has no candidates", file=sys.stderr)
     if options.missing:
         recorded = {record["key"] for record in read(ledger)}
         missing = [run for run in runs if run.key not in recorded]
@@ -114,18 +130,19 @@ def _work(experiment: Experiment, ledger: Path, options: argparse.Namespace) -> 
         cpu=options.cpu,
         progress=False if options.quiet else None,
     )
-    if experiment.name == "folder" and not options.search:
-        return _report_folder(experiment, ledger, {run.key for run in runs})
-    return 0
+    return 0 if options.worker else _report_folder(experiment, ledger, options)
 
 
 def _spread(options: argparse.Namespace, arguments: list[str]) -> int:
     """Start several processes on the same list; locks keep them apart."""
     threads = options.threads or _fair_share(options.jobs)
     # of an option that is given twice, the later holds
-    own = ["--jobs", "1", "--threads", str(threads), "--quiet"]
+    own = ["--jobs", "1", "--threads", str(threads), "--quiet", "--worker"]
     command = [sys.executable, "-m", "lpl_lib.run", *arguments, *own]
-    workers = [subprocess.Popen(command) for _ in range(options.jobs)]
+    # this package, from wherever it was imported and in whatever folder we are
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]
+    own_paths = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    workers = [subprocess.Popen(command, env=own_paths) for _ in range(options.jobs)]
     try:
         # the status of a process that a signal ended is negative
         return max(abs(worker.wait()) for worker in workers)
@@ -150,9 +167,15 @@ def _show(experiment: Experiment, ledger: Path, options: argparse.Namespace) -> 
     return 0
 
 
-def _report_folder(experiment: Experiment, ledger: Path, keys: set[str]) -> int:
+def _report_folder(
+    experiment: Experiment, ledger: Path, options: argparse.Namespace
+) -> int:
+    """Print what came out class by class, of a folder whose classes we do not know."""
+    if experiment.name != "folder" or options.search:
+        return 0
     from lpl_lib.run.report import per_class
 
+    keys = {run.key for run in _runs(experiment, ledger, options)}
     records = [record for record in read(ledger) if record["key"] in keys]
     if records:
         print(per_class(records, load_source(experiment.data).names))
@@ -165,7 +188,7 @@ def _methods(experiment: Experiment, wanted: Sequence[str] | None) -> list[str]:
             raise ValueError(
                 f"--methods must be among {list(experiment.methods)}, got {method!r}"
             )
-    return list(wanted or experiment.methods)
+    return list(dict.fromkeys(wanted or experiment.methods))
 
 
 def _seeds(wanted: Sequence[str] | None, experiment: Experiment) -> list[int]:
@@ -178,7 +201,9 @@ def _seeds(wanted: Sequence[str] | None, experiment: Experiment) -> list[int]:
             seeds += range(int(first), int(last or first) + 1)
         except ValueError:
             raise ValueError(f"--seeds must be numbers or ranges, got {part!r}") from None
-    return seeds
+    if not seeds:
+        raise ValueError(f"--seeds must name at least one seed, got {' '.join(wanted)}")
+    return list(dict.fromkeys(seeds))
 
 
 def _pair(text: str) -> tuple[int, int]:

@@ -79,11 +79,18 @@ class Search:
     def __post_init__(self) -> None:
         if not check_number(self.share, "search.share", strict=True) < 1:
             raise ValueError(f"search.share must be below 1, got {self.share}")
-        if not self.seeds:
-            raise ValueError("search.seeds must hold at least one seed")
+        if not isinstance(self.seeds, tuple) or not self.seeds:
+            raise ValueError(f"search.seeds must be a list of seeds, got {self.seeds!r}")
+        for seed in self.seeds:
+            check_count(seed, "search.seeds", minimum=0)
         if self.epochs is not None:
             check_count(self.epochs, "search.epochs")
         for method, values in self.grid.items():
+            if not isinstance(values, dict):
+                raise ValueError(
+                    f"search.grid.{method} must say which hyper-parameter, such as "
+                    f"{{tau = [1.0]}}, got {values!r}"
+                )
             for name, tried in values.items():
                 if not isinstance(tried, list) or not tried:
                     raise ValueError(
@@ -99,6 +106,15 @@ class Groups:
 
     head_above: float = 100
     tail_below: float = 20
+
+    def __post_init__(self) -> None:
+        check_number(self.head_above, "groups.head_above")
+        check_number(self.tail_below, "groups.tail_below")
+        if self.head_above < self.tail_below:
+            raise ValueError(
+                "groups.head_above must be at least groups.tail_below, got "
+                f"{self.head_above} and {self.tail_below}"
+            )
 
 
 @dataclass(frozen=True)
@@ -131,6 +147,11 @@ class Experiment:
 
     def __post_init__(self) -> None:
         check_count(self.seeds, "seeds")
+        if not isinstance(self.methods, dict):
+            raise ValueError(
+                "methods must give the hyper-parameters of each by name, such as "
+                f"{{ce = {{}}}}, got {self.methods!r}"
+            )
         if self.split not in ("rank", "confidence"):
             raise ValueError(f"split must be 'rank' or 'confidence', got {self.split!r}")
         if "name" not in self.model:
@@ -215,7 +236,7 @@ def _content(path: Path) -> dict[str, Any]:
 def _experiment(name: str, content: dict[str, Any]) -> Experiment:
     content = dict(content)
     search = dict(content.pop("search", {}))
-    if "seeds" in search:
+    if isinstance(search.get("seeds"), list):
         search["seeds"] = tuple(search["seeds"])
     recipe = dict(content.pop("recipe", {}))
     if "milestones" in recipe:

@@ -141,8 +141,21 @@ def save_indices(path: Path, spec: DataSpec, problem: Problem) -> None:
 
 
 def identity(spec: DataSpec) -> str:
-    """Return a digest of a folder's files, by name and size: what it is, undecoded."""
+    """Return a digest of a folder's images, by name and size: what it is, undecoded."""
     return _listing_digest(_place(spec))
+
+
+def require_folder(spec: DataSpec) -> None:
+    """Refuse a folder of images that is not there, before keys are made of what it holds.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if spec.name == "folder" and not _place(spec).is_dir():
+        raise FileNotFoundError(
+            f"folder must have one subfolder a class, but there is no {_place(spec)}; a "
+            f"relative path is looked for in {data_folder()} (variable LPL_DATA)"
+        )
 
 
 def look_anew() -> None:
@@ -153,8 +166,13 @@ def look_anew() -> None:
 
 @lru_cache  # each run asks several times, and a folder can hold many files
 def _listing_digest(folder: Path) -> str:
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    # what ImageFolder reads: also behind links, and nothing but images
+    walk = os.walk(folder, followlinks=True)
+    files = [Path(place) / name for place, _, names in walk for name in names]
     total = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in sorted(f for f in files if f.name.lower().endswith(IMG_EXTENSIONS)):
         entry = f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n"
         total.update(entry.encode())
     return total.hexdigest()[:16]
@@ -183,6 +201,12 @@ def _folder(spec: DataSpec) -> Source:
         raise ValueError(f"{place} must hold both train and test, or neither")
     if not (place / "train").is_dir():
         data, names = images(place)
+        few = [names[c] for c, n in enumerate(data.class_counts(len(names))) if n < 2]
+        if few:
+            raise ValueError(
+                f"every class of {place} needs two images or more, since one is tested on, "
+                f"but {few[0]!r} has one"
+            )
         kept, held = hold_out(data.targets, FOLDER_TEST_SHARE)
         return Source(data.subset(kept), data.subset(held), names)
     (train, names), (test, of_test) = images(place / "train"), images(place / "test")
@@ -195,6 +219,7 @@ def _folder(spec: DataSpec) -> Source:
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
             f"train and test of {place} must have images of one size, got "
-            f"{tuple(train.images.shape[2:])} and {tuple(test.images.shape[2:])}"
+            f"{tuple(train.images.shape[2:])} and {tuple(test.images.shape[2:])}; bring "
+            "them to one by --set data.size=32"
         )
     return Source(train, test, names)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from lpl_lib.records import Record, digest, interval, markdown, table
 from lpl_lib.run.experiment import Experiment
-from lpl_lib.run.problem import identity
+from lpl_lib.run.problem import group_members, identity
 from lpl_lib.run.select import planned
 
 if TYPE_CHECKING:
@@ -23,8 +25,9 @@ def current(
     """Return the test records of an experiment as it stands now, in its order.
 
     Records of an older version of its file are passed over, and so are methods whose
-    search is not complete. A folder of images need not be at hand: without it, or if it
-    has other images now, the records are those of the images that were used last.
+    search is not complete. Head, medium and tail are those of the file. A folder of
+    images need not be at hand: without it, or if it has other images now, the records
+    are those of the images that were used last.
 
     Raises:
         ValueError: there is no record.
@@ -37,7 +40,9 @@ def current(
             runs = planned(experiment, [method], seeds, known)
         except ValueError:  # its hyper-parameters are not known yet
             continue
-        found += [by_key[run.key] for run in runs if run.key in by_key]
+        for record in (by_key[run.key] for run in runs if run.key in by_key):
+            groups = group_members(torch.tensor(record["counts"]), experiment.groups)
+            found.append({**record, "groups": groups})
     if not found:
         raise ValueError(
             f"no test run of {experiment.name} is recorded yet: python -m lpl_lib.run "
