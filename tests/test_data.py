@@ -428,3 +428,16 @@ def test_inaturalist_that_is_not_there(shelf, missing):
         (shelf / "val2018.json").unlink()
     with pytest.raises(RuntimeError, match=r"must hold iNaturalist 2018 .*download=True"):
         inaturalist(size=5)
+
+
+def test_class_folders_that_do_not_hold_cifar_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "cifar10" / part / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(folder / "0.png")
+    monkeypatch.setenv("LPL_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match="must hold 10 classes of 5000 images, got 2 of 1"):
+        cifar("cifar10")
