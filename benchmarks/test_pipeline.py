@@ -27,9 +27,9 @@ from torchvision import transforms
 from torchvision.datasets import VisionDataset
 
 from lpl_lib import best_device
-from lpl_lib.augment import crop_and_flip, draw
-from lpl_lib.engine import Normaliser
-from lpl_lib.provenance import provenance
+from lpl_lib.lab.augment import crop_and_flip, draw
+from lpl_lib.lab.engine import Normaliser
+from lpl_lib.lab.provenance import provenance
 
 RESULTS = Path(__file__).parents[1] / "results" / "pipeline_benchmark.json"
 IMAGES, BATCH, ROUNDS = 20_000, 128, 5

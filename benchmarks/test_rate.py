@@ -26,11 +26,11 @@ import torch
 import torch.multiprocessing as mp
 
 from lpl_lib import LabelledImages
-from lpl_lib.data import long_tail_counts
-from lpl_lib.engine import Recipe, train
-from lpl_lib.methods import Classes, build_method
-from lpl_lib.models import WithFeatures, build_model
-from lpl_lib.provenance import provenance
+from lpl_lib.lab.data import long_tail_counts
+from lpl_lib.lab.engine import Recipe, train
+from lpl_lib.lab.methods import Classes, build_method
+from lpl_lib.lab.models import WithFeatures, build_model
+from lpl_lib.lab.provenance import provenance
 
 RESULTS = Path(__file__).parents[1] / "results" / "rate_benchmark.json"
 AT_LEAST = 40_000  # images a second, over all runs

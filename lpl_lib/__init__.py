@@ -8,14 +8,16 @@ The mathematics is that of Li, Su, Wu and Zhang, "Class-Level Logit Perturbation
 """
 
 from lpl_lib.checks import check_batch
-from lpl_lib.data import (
+from lpl_lib.isda import ISDA
+from lpl_lib.lab.data import (
     LabelledImages,
     digits,
     image_folder,
     long_tail_counts,
     long_tail_indices,
 )
-from lpl_lib.isda import ISDA
+from lpl_lib.lab.models import CifarResNet, SmallConvNet
+from lpl_lib.lab.training import best_device, fit, predict
 from lpl_lib.losses import PerturbedLoss
 from lpl_lib.lpl import (
     L2,
@@ -42,10 +44,8 @@ from lpl_lib.metrics import (
     group_accuracy,
     mean_interval,
 )
-from lpl_lib.models import CifarResNet, SmallConvNet
 from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, Perturbation, Sum, cdt
 from lpl_lib.plugin import MixedTargetLoss, TrainerLoss
-from lpl_lib.training import best_device, fit, predict
 from lpl_lib.variation import (
     class_relative_variation,
     effective_gap,

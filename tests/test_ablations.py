@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from cases import random_batch
 
 from lpl_lib import LPL, FixedBound, LogitAdjustment, RankSplit, digits
-from lpl_lib.ablations import (
+from lpl_lib.lab.ablations import (
     BOUNDS,
     RATIOS,
     AttachedLPL,
@@ -25,10 +25,10 @@ from lpl_lib.ablations import (
     rows_of,
     train_setting,
 )
-from lpl_lib.ablations import __main__ as program
-from lpl_lib.ablations.training import EPOCHS, config_of
+from lpl_lib.lab.ablations import __main__ as program
+from lpl_lib.lab.ablations.training import EPOCHS, config_of
+from lpl_lib.lab.records import digest, read
 from lpl_lib.lpl import L2, Algorithm1
-from lpl_lib.records import digest, read
 from tools.bookfiles import ROOT
 
 COUNTS = torch.tensor([60, 20, 6, 2])

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpl_lib.augment import Draws, crop_and_flip, draw
+from lpl_lib.lab.augment import Draws, crop_and_flip, draw
 
 
 def numbered(size: int, channels: int = 2, height: int = 5, width: int = 4) -> torch.Tensor:

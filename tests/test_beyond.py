@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lpl_lib.beyond import runs
-from lpl_lib.beyond.noise import flip_labels, signal_share
-from lpl_lib.beyond.shift import (
+from lpl_lib.lab.beyond import runs
+from lpl_lib.lab.beyond.noise import flip_labels, signal_share
+from lpl_lib.lab.beyond.shift import (
     accuracy_under,
     calibration_error,
     fit_temperature,
     long_tail_prior,
 )
-from lpl_lib.records import append, read
+from lpl_lib.lab.records import append, read
 from tools.bookfiles import ROOT
 
 RATES = st.floats(0.0, 0.7)

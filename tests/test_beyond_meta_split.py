@@ -13,8 +13,8 @@ from torch import nn
 from torch.func import functional_call, grad, jvp
 
 from lpl_lib import LPL, LogitAdjustment, PerturbedLoss, SmallConvNet, digits, fit
-from lpl_lib.beyond import MetaSplit, fit_meta_split, split_hypergradient
-from lpl_lib.data import LabelledImages
+from lpl_lib.lab.beyond import MetaSplit, fit_meta_split, split_hypergradient
+from lpl_lib.lab.data import LabelledImages
 
 C, INPUTS, ETA = 4, 6, 0.7
 

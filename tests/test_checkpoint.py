@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lpl_lib.checkpoint import Checkpoint
+from lpl_lib.lab.checkpoint import Checkpoint
 
 STATE = {"weights": torch.arange(6.0), "epoch": 3, "loss": [0.5, 0.25]}
 
@@ -53,7 +53,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
 
 FULL_DISK = """
 import resource, signal, sys, torch
-from lpl_lib.checkpoint import Checkpoint
+from lpl_lib.lab.checkpoint import Checkpoint
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +21,15 @@ from lpl_lib import (
     long_tail_counts,
     long_tail_indices,
 )
-from lpl_lib.data import checksum, cifar, data_folder, hold_out, inaturalist, read_folder
-from lpl_lib.data.folder import CorruptImagesError, SkippedImagesWarning
+from lpl_lib.lab.data import (
+    checksum,
+    cifar,
+    data_folder,
+    hold_out,
+    inaturalist,
+    read_folder,
+)
+from lpl_lib.lab.data.folder import CorruptImagesError, SkippedImagesWarning
 
 
 @pytest.mark.parametrize(

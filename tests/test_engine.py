@@ -13,8 +13,8 @@ import torch
 import torch.multiprocessing as mp
 
 from lpl_lib import LabelledImages, SmallConvNet, digits, fit, long_tail_indices
-from lpl_lib.checkpoint import Checkpoint
-from lpl_lib.engine import (
+from lpl_lib.lab.checkpoint import Checkpoint
+from lpl_lib.lab.engine import (
     DivergedError,
     Normaliser,
     PausedError,
@@ -23,8 +23,8 @@ from lpl_lib.engine import (
     predict_bytes,
     train,
 )
-from lpl_lib.methods import METHODS, Classes, build_method
-from lpl_lib.models import WithFeatures, build_model
+from lpl_lib.lab.methods import METHODS, Classes, build_method
+from lpl_lib.lab.models import WithFeatures, build_model
 
 POOL, TEST = digits()
 

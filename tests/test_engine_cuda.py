@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lpl_lib import LabelledImages, digits, long_tail_indices
-from lpl_lib.checkpoint import Checkpoint
-from lpl_lib.engine import (
+from lpl_lib.lab.checkpoint import Checkpoint
+from lpl_lib.lab.engine import (
     PausedError,
     Precision,
     Recipe,
@@ -20,10 +20,10 @@ from lpl_lib.engine import (
     fresh_accelerator,
     train,
 )
-from lpl_lib.methods import Classes, build_method
-from lpl_lib.models import WithFeatures, build_model
-from lpl_lib.records import read
-from lpl_lib.run.__main__ import main
+from lpl_lib.lab.methods import Classes, build_method
+from lpl_lib.lab.models import WithFeatures, build_model
+from lpl_lib.lab.records import read
+from lpl_lib.lab.run.__main__ import main
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lpl_lib.run import evidence
-from lpl_lib.run.experiment import load_experiment
-from lpl_lib.run.plan import Run
+from lpl_lib.lab.run import evidence
+from lpl_lib.lab.run.experiment import load_experiment
+from lpl_lib.lab.run.plan import Run
 
 
 def frame(**scores: list[float]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import lpl_lib.exercises
+import lpl_lib.book.exercises
 from lpl_lib import (
     L2,
     LDAM,
@@ -34,15 +34,15 @@ from lpl_lib import (
     loss_variation,
     mean_interval,
 )
-from lpl_lib.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.theory.augmentation import noise_rise
+from lpl_lib.book.theory.boundary import optimal_bias
+from lpl_lib.book.theory.confusion import soft_confusion
+from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
 from lpl_lib.multilabel.losses import MultiLabelLoss
 from lpl_lib.multilabel.metrics import average_precision
 from lpl_lib.perturbations import log_prior
-from lpl_lib.theory.augmentation import noise_rise
-from lpl_lib.theory.boundary import optimal_bias
-from lpl_lib.theory.confusion import soft_confusion
-from lpl_lib.theory.gaussians import TwoGaussians, class_errors
 from tools.bookfiles import (
     ROOT,
     Notebook,
@@ -65,8 +65,8 @@ CODING = [
 def checkers() -> dict[str, Checker]:
     """The checkers of the library by module and name."""
     found = {}
-    for info in pkgutil.iter_modules(lpl_lib.exercises.__path__):
-        module = importlib.import_module(f"lpl_lib.exercises.{info.name}")
+    for info in pkgutil.iter_modules(lpl_lib.book.exercises.__path__):
+        module = importlib.import_module(f"lpl_lib.book.exercises.{info.name}")
         for name, value in vars(module).items():
             if isinstance(value, Checker):
                 found[f"{info.name}.{name}"] = value

@@ -19,8 +19,8 @@ from lpl_lib import (
     RankSplit,
     class_relative_variation,
 )
-from lpl_lib.theory.boundary import optimal_bias
-from lpl_lib.theory.gaussians import TwoGaussians, class_errors
+from lpl_lib.book.theory.boundary import optimal_bias
+from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors
 from tools import loss_variation
 
 PAGE = "book/perturbing/04-two-gaussians.html"

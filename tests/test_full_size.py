@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lpl_lib.records import read
+from lpl_lib.lab.records import read
 from tools.full_size import EXPERIMENTS, main, unpack
 
 

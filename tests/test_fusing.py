@@ -16,10 +16,10 @@ from lpl_lib import (
     long_tail_indices,
     predict,
 )
-from lpl_lib.fusing import METHODS, Method, compose_matrix, fuse, train
-from lpl_lib.fusing.__main__ import EXTRAS, NAMES, TEST_SEEDS, chosen_extra, run
-from lpl_lib.fusing.methods import inverse_frequency, lpl
-from lpl_lib.fusing.training import cut_mix, mix_up
+from lpl_lib.lab.fusing import METHODS, Method, compose_matrix, fuse, train
+from lpl_lib.lab.fusing.__main__ import EXTRAS, NAMES, TEST_SEEDS, chosen_extra, run
+from lpl_lib.lab.fusing.methods import inverse_frequency, lpl
+from lpl_lib.lab.fusing.training import cut_mix, mix_up
 from lpl_lib.losses import PerturbedLoss
 from tools.bookfiles import ROOT
 
@@ -85,7 +85,7 @@ def test_plain_cross_entropy_trains_as_fit_does(data):
 
 
 def test_balanced_sampling_shows_all_classes_alike(data):
-    from lpl_lib.fusing.training import _order
+    from lpl_lib.lab.fusing.training import _order
 
     counts = data.class_counts(10)
     draw = torch.Generator().manual_seed(0)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lpl_lib.records import table
-from lpl_lib.run import evidence
+from lpl_lib.lab.records import table
+from lpl_lib.lab.run import evidence
 from tools.bookfiles import ROOT, chapters, claims, read_notebook
 from tools.ledgers import (
     PaperClaim,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from lpl_lib import LDAM, LPL, FrequencyBound, LogitAdjustment, PerturbedLoss, RankSplit
 from lpl_lib.base_losses import class_balanced_weights
-from lpl_lib.methods import METHODS, TRAINS_AS, Classes, build_method, hyper_parameters
+from lpl_lib.lab.methods import METHODS, TRAINS_AS, Classes, build_method, hyper_parameters
 
 COUNTS = torch.tensor([90, 40, 15, 6, 2])
 LONG_TAIL = Classes(COUNTS, num_features=7)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from lpl_lib import CifarResNet, SmallConvNet
-from lpl_lib.models import CosineLinear, WideResNet, WithFeatures, build_model
-from lpl_lib.models.heads import head_name
+from lpl_lib.lab.models import CosineLinear, WideResNet, WithFeatures, build_model
+from lpl_lib.lab.models.heads import head_name
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 32), (1, 5)])

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multilabel_reference import asl, bce, distribution_balanced, focal, rebalancing
 
+from lpl_lib.lab.multilabel.methods import Settings
 from lpl_lib.multilabel import (
     BCE,
     METHODS,
@@ -23,7 +24,6 @@ from lpl_lib.multilabel import (
     label_relative_variation,
     log_odds,
 )
-from lpl_lib.multilabel.methods import Settings
 
 K, N = 5, 100
 COUNTS = [80, 40, 20, 6, 2]

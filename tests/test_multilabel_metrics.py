@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
+from lpl_lib.lab.records import append, read
 from lpl_lib.multilabel import (
     METHODS,
     average_precision,
@@ -18,7 +19,6 @@ from lpl_lib.multilabel import (
     tuned_thresholds,
 )
 from lpl_lib.multilabel import canvas_runs as runs
-from lpl_lib.records import append, read
 
 K = 6
 

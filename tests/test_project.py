@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import lpl_lib
-from lpl_lib.records import PUBLISHED
+from lpl_lib.lab.records import PUBLISHED
 from tools.bookfiles import ROOT, address, read_yaml
 from tools.npm import have_npm
 from tools.workflows import complaints

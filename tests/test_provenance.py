@@ -63,7 +63,7 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-RECORDED = 'from lpl_lib.run.evidence import records\nruns = records("digits-lt50")'
+RECORDED = 'from lpl_lib.lab.run.evidence import records\nruns = records("digits-lt50")'
 EMPTY = RECORDED.replace("digits-lt50", "canvases")
 TRAINED = "net = Net()\n_ = lpl_lib.fit(net, criterion, train)"
 FROM_RUNS = "gain = difference(runs)"

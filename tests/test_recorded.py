@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lpl_lib.records import lines
-from lpl_lib.run.evidence import origin
+from lpl_lib.lab.records import lines
+from lpl_lib.lab.run.evidence import origin
 from tools import recorded
 from tools.bookfiles import ROOT, chapters, code_cells, read_notebook, stdout
 from tools.provenance import ledgers_read

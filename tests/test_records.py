@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import lpl_lib.records
-from lpl_lib.provenance import commit, provenance
-from lpl_lib.records import (
+import lpl_lib.lab.records
+from lpl_lib.lab.provenance import commit, provenance
+from lpl_lib.lab.records import (
     TornLineWarning,
     append,
     digest,
@@ -113,7 +113,7 @@ def test_a_damaged_line_within_is_passed_over(tmp_path, line):
 
 FULL_DISK = """
 import resource, signal, sys
-from lpl_lib.records import append
+from lpl_lib.lab.records import append
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 try:
@@ -217,7 +217,7 @@ def test_lines_are_found_above_or_fetched(tmp_path, monkeypatch):
     (results / "timed.json").write_text('{"ms": 3}')
     assert document("timed") == {"ms": 3}
     (results / "README.md").unlink()
-    monkeypatch.setattr(lpl_lib.records, "PUBLISHED", results.as_uri())
+    monkeypatch.setattr(lpl_lib.lab.records, "PUBLISHED", results.as_uri())
     assert lines("here") == [{"key": "a"}]
     assert document("timed") == {"ms": 3}
     with pytest.raises(OSError, match="missing"):

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from lpl_lib import LPL, FrequencyBound, RankSplit
+from lpl_lib.lab.released import ReleasedWalk
 from lpl_lib.lpl import Released
-from lpl_lib.released import ReleasedWalk
 
 COUNTS = [60, 30, 10, 4, 1]
 DRAW = torch.Generator().manual_seed(0)

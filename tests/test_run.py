@@ -19,24 +19,24 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from lpl_lib.data.folder import SkippedImagesWarning
-from lpl_lib.methods import METHODS
-from lpl_lib.records import as_text, digest, read
-from lpl_lib.run.__main__ import main
-from lpl_lib.run.evidence import records as recorded
-from lpl_lib.run.execute import execute
-from lpl_lib.run.experiment import DataSpec, available, load_experiment
-from lpl_lib.run.plan import Run, candidates, search_runs, shard
-from lpl_lib.run.problem import (
+from lpl_lib.lab.data.folder import SkippedImagesWarning
+from lpl_lib.lab.methods import METHODS
+from lpl_lib.lab.records import as_text, digest, read
+from lpl_lib.lab.run.__main__ import main
+from lpl_lib.lab.run.evidence import records as recorded
+from lpl_lib.lab.run.execute import execute
+from lpl_lib.lab.run.experiment import DataSpec, available, load_experiment
+from lpl_lib.lab.run.plan import Run, candidates, search_runs, shard
+from lpl_lib.lab.run.problem import (
     group_members,
     identity,
     load_problem,
     load_source,
     look_anew,
 )
-from lpl_lib.run.report import as_figure, as_markdown, current
-from lpl_lib.run.runner import run_all
-from lpl_lib.run.select import choose, planned
+from lpl_lib.lab.run.report import as_figure, as_markdown, current
+from lpl_lib.lab.run.runner import run_all
+from lpl_lib.lab.run.select import choose, planned
 
 ROOT = Path(__file__).parents[1]
 TINY = """
@@ -325,7 +325,7 @@ def test_groups_of_a_balanced_set():
 
 def test_search_then_runs_then_table(tiny, capsys):
     assert command(str(tiny)) == 2
-    assert "la-posthoc: 2 of 2 trial runs are missing: run python -m lpl_lib.run tiny " in (
+    assert "la-posthoc: 2 of 2 trial runs are missing: run python -m lpl_lib.lab.run tiny " in (
         capsys.readouterr().err
     )
     assert command(str(tiny), "--search") == 0
@@ -501,7 +501,7 @@ def test_groups_are_those_of_the_file_as_it_is_now(tiny):
 def test_several_jobs_share_the_runs(tiny, jobs):
     arguments = ["--methods", "ce", "--seeds", "0-3", *jobs, "--cpu", "--quiet"]
     done = subprocess.run(
-        [sys.executable, "-m", "lpl_lib.run", str(tiny), *arguments],
+        [sys.executable, "-m", "lpl_lib.lab.run", str(tiny), *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -580,7 +580,7 @@ def _state(folder: Path) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("writes", ["append", "save_indices"])
 def test_a_full_disk_loses_no_training(tiny, capsys, monkeypatch, writes):
     """The finished state stays; started again, the run is only scored and recorded."""
-    import lpl_lib.run.runner as runner
+    import lpl_lib.lab.run.runner as runner
 
     def full(*what):
         raise OSError("No space left on device")

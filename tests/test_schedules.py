@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lpl_lib.schedules import rate_factor
+from lpl_lib.lab.schedules import rate_factor
 
 
 def torchs(make, steps: int) -> list[float]:

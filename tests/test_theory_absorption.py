@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lpl_lib import LogitAdjustment
-from lpl_lib.theory.absorption import shared_shift, unshared_gaps
+from lpl_lib.book.theory.absorption import shared_shift, unshared_gaps
 
 
 def random_square(seed: int, size: int) -> Tensor:

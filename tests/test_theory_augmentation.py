@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lpl_lib import ISDA
-from lpl_lib.theory.augmentation import (
+from lpl_lib.book.theory.augmentation import (
     adversarial_delta,
     equivalent_gap,
     isda_delta,

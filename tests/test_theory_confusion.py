@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from lpl_lib import ClassConfidence
-from lpl_lib.theory.confusion import soft_confusion
+from lpl_lib.book.theory.confusion import soft_confusion
 
 
 def softmax_regression(counts: list[int], seed: int) -> tuple[Tensor, Tensor]:

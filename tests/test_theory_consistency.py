@@ -11,7 +11,7 @@ from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
 from lpl_lib import LDAM, LInf, LogitAdjustment
-from lpl_lib.theory.consistency import (
+from lpl_lib.book.theory.consistency import (
     shared_part,
     symmetric_minimiser,
     symmetric_posterior,

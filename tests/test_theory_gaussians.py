@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, minimize_scalar
 
-from lpl_lib.theory.boundary import (
+from lpl_lib.book.theory.boundary import (
     balanced_bias,
     break_even_shift,
     equal_error_bias,
@@ -19,7 +19,7 @@ from lpl_lib.theory.boundary import (
     perturbed_risk,
     turning_point,
 )
-from lpl_lib.theory.gaussians import TwoGaussians, class_errors, sample
+from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors, sample
 
 # separation, spread ratio, prior ratio, bounds: 24 settings
 SETTINGS = [

@@ -12,9 +12,9 @@ from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import norm
 
-from lpl_lib.theory.boundary import balanced_bias, equal_error_bias, optimal_bias
-from lpl_lib.theory.gaussians import TwoGaussians, class_errors, sample
-from lpl_lib.theory.logistic import LogisticFit, logistic_fit
+from lpl_lib.book.theory.boundary import balanced_bias, equal_error_bias, optimal_bias
+from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors, sample
+from lpl_lib.book.theory.logistic import LogisticFit, logistic_fit
 
 # separation, spread ratio, prior ratio, gaps
 SETTINGS = [

@@ -12,7 +12,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from lpl_lib import effective_gap, loss_variation, rival_score
-from lpl_lib.theory.margins import margin_shortfall, perturbed_logistic, support_bias
+from lpl_lib.book.theory.margins import margin_shortfall, perturbed_logistic, support_bias
 from lpl_lib.variation import softplus
 
 numbers = st.floats(-4, 4)

@@ -12,7 +12,7 @@ from scipy.optimize import fsolve
 from scipy.special import expit
 from scipy.stats import norm
 
-from lpl_lib.theory.sliding import (
+from lpl_lib.book.theory.sliding import (
     effective_sign,
     hard_sign,
     simulate_split,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lpl_lib import loss_variation, loss_variation_series
-from lpl_lib.theory.variation_bounds import (
+from lpl_lib.book.theory.variation_bounds import (
     hessian_bound,
     second_order_bound,
     variation_interval,

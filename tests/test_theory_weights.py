@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lpl_lib import L2, Algorithm1, LInf, effective_gap
-from lpl_lib.theory.weights import flow_gradients, focal_weight, gap_weight
+from lpl_lib.book.theory.weights import flow_gradients, focal_weight, gap_weight
 
 SIGNS = pytest.mark.parametrize("sign", [1, -1])
 

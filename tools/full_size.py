@@ -28,8 +28,8 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from lpl_lib.run.__main__ import main as run
-from lpl_lib.run.experiment import load_experiment
+from lpl_lib.lab.run.__main__ import main as run
+from lpl_lib.lab.run.experiment import load_experiment
 
 EXPERIMENTS = ("cifar10-lt100", "cifar10-lt10", "cifar10")
 # what a damaged archive ends in, whatever it is packed with
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def command(
     experiment: str, stage: list[str], minutes: float, options: argparse.Namespace
 ) -> list[str]:
-    """Return the arguments of ``lpl_lib.run`` for one stage of one experiment."""
+    """Return the arguments of ``lpl_lib.lab.run`` for one stage of one experiment."""
     words = [experiment, *stage]
     words += ["--minutes", f"{minutes:.2f}", "--quiet"]
     words += ["--results", str(options.results), "--checkpoints", str(options.checkpoints)]
@@ -125,7 +125,7 @@ def unpack(archive: Path) -> None:
     Raises:
         ValueError: the archive is damaged; what was unpacked of it is removed.
     """
-    from lpl_lib.data import data_folder
+    from lpl_lib.lab.data import data_folder
 
     target = data_folder() / archive.name.split(".")[0]
     if target.exists():

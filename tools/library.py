@@ -23,7 +23,7 @@ MAGIC = re.compile(r"^\s*[%!].*$", re.MULTILINE)
 def library_files(notebook: Notebook, root: Path) -> list[Path]:
     """The files of the library that the chapter's code reaches, sorted.
 
-    Commands (``%run -m lpl_lib.run``) and strings count as well; a cell that is no
+    Commands (``%run -m lpl_lib.lab.run``) and strings count as well; a cell that is no
     Python may use anything.
     """
     waiting: list[Path] = []

@@ -23,9 +23,9 @@ from typing import Any
 
 import torch
 
-from lpl_lib.provenance import provenance
-from lpl_lib.records import Record, read
-from lpl_lib.run.evidence import records
+from lpl_lib.lab.provenance import provenance
+from lpl_lib.lab.records import Record, read
+from lpl_lib.lab.run.evidence import records
 from tools.bookfiles import ROOT
 from tools.library import reached_from
 from tools.stamps import digest
@@ -38,14 +38,14 @@ BESIDE = {"records.py", "provenance.py", "checkpoint.py"}
 
 def fusing(record: Record) -> Record:
     """Repeat a run of chapter 9."""
-    from lpl_lib.fusing.__main__ import run
+    from lpl_lib.lab.fusing.__main__ import run
 
     return run(*(record[name] for name in ("part", "method", "lpl_extra", "seed")))
 
 
 def canvases(record: Record) -> Record:
     """Repeat a run of chapter 11."""
-    from lpl_lib.multilabel.canvas_runs import run_once
+    from lpl_lib.lab.multilabel.canvas_runs import run_once
 
     return run_once(
         *(record[name] for name in ("experiment", "method", "settings", "seed"))
@@ -54,23 +54,23 @@ def canvases(record: Record) -> Record:
 
 def ablations(record: Record) -> Record:
     """Repeat a run of chapter 13."""
-    from lpl_lib.ablations import Setting, train_setting
+    from lpl_lib.lab.ablations import Setting, train_setting
 
     return train_setting(Setting(**record["config"]["setting"]), record["seed"])
 
 
 def beyond(record: Record) -> Record:
     """Repeat a run of chapter 15."""
-    from lpl_lib.beyond.runs import run
+    from lpl_lib.lab.beyond.runs import run
 
     return run(*(record[name] for name in ("part", "method", "settings", "seed", "rate")))
 
 
 def by_runner(record: Record) -> Record:
-    """Repeat a run of ``lpl_lib.run``."""
-    from lpl_lib.run.execute import execute
-    from lpl_lib.run.experiment import load_experiment
-    from lpl_lib.run.plan import Run
+    """Repeat a run of ``lpl_lib.lab.run``."""
+    from lpl_lib.lab.run.execute import execute
+    from lpl_lib.lab.run.experiment import load_experiment
+    from lpl_lib.lab.run.plan import Run
 
     experiment = load_experiment(record["experiment"])
     run = Run(experiment, record["method"], record["params"], record["seed"], "test")
@@ -82,12 +82,12 @@ def by_runner(record: Record) -> Record:
 
 # what starts the runs of an experiment and what repeats one, where it is not the runner
 OTHERS: dict[str, tuple[str, Callable[[Record], Record]]] = {
-    "ablations": ("lpl_lib.ablations.__main__", ablations),
-    "canvases": ("lpl_lib.multilabel.canvas_runs", canvases),
-    "digits-beyond": ("lpl_lib.beyond.runs", beyond),
-    "fusing": ("lpl_lib.fusing.__main__", fusing),
+    "ablations": ("lpl_lib.lab.ablations.__main__", ablations),
+    "canvases": ("lpl_lib.lab.multilabel.canvas_runs", canvases),
+    "digits-beyond": ("lpl_lib.lab.beyond.runs", beyond),
+    "fusing": ("lpl_lib.lab.fusing.__main__", fusing),
 }
-RUNNER = ("lpl_lib.run.execute", by_runner)
+RUNNER = ("lpl_lib.lab.run.execute", by_runner)
 
 
 def experiments() -> Iterator[str]:

@@ -16,10 +16,10 @@ from lpl_pages import ROOT, BookTable, table, with_math
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-from lpl_lib.records import interval
-from lpl_lib.records import table as frame_of
-from lpl_lib.run import evidence
-from lpl_lib.run.experiment import load_experiment
+from lpl_lib.lab.records import interval
+from lpl_lib.lab.records import table as frame_of
+from lpl_lib.lab.run import evidence
+from lpl_lib.lab.run.experiment import load_experiment
 from tools.bookfiles import chapters, claims, read_notebook, title
 from tools.ledgers import (
     PAPER_CLAIMS,

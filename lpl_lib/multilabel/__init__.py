@@ -4,25 +4,17 @@ criterion = MultiLabelLoss(SigmoidAdjustment(n, N, 0.1) + MultiLabelLPL(n, N))
 loss = criterion(logits, targets)  # both (B, K), targets 0 or 1
 """
 
-from lpl_lib.multilabel.canvases import (
-    LONG_TAIL,
-    CanvasSets,
-    canvas_sets,
-    digit_canvases,
-)
 from lpl_lib.multilabel.checks import check_label_batch
 from lpl_lib.multilabel.curves import BCE, Asymmetric, Focal, LabelLoss, NegativeScale
 from lpl_lib.multilabel.groups import GroupConfidence, group_counts
 from lpl_lib.multilabel.losses import MultiLabelLoss
 from lpl_lib.multilabel.lpl import MultiLabelLPL
-from lpl_lib.multilabel.methods import METHODS, Method
 from lpl_lib.multilabel.metrics import (
     average_precision,
     f1_scores,
     group_average_precision,
     tuned_thresholds,
 )
-from lpl_lib.multilabel.net import CanvasNet
 from lpl_lib.multilabel.perturbations import (
     LabelPerturbation,
     LabelSum,
@@ -32,7 +24,6 @@ from lpl_lib.multilabel.perturbations import (
 from lpl_lib.multilabel.policies import MajoritySplit, PriorBound, QuadrantSplit
 from lpl_lib.multilabel.rebalancing import Rebalancing
 from lpl_lib.multilabel.sampling import ClassAwareSampler
-from lpl_lib.multilabel.split_lists import SplitList, fetch_split_list, parse_split_list
 from lpl_lib.multilabel.variation import (
     LabelVariation,
     equivalent_shift,
@@ -42,11 +33,7 @@ from lpl_lib.multilabel.variation import (
 
 __all__ = [
     "BCE",
-    "LONG_TAIL",
-    "METHODS",
     "Asymmetric",
-    "CanvasNet",
-    "CanvasSets",
     "ClassAwareSampler",
     "Focal",
     "GroupConfidence",
@@ -55,7 +42,6 @@ __all__ = [
     "LabelSum",
     "LabelVariation",
     "MajoritySplit",
-    "Method",
     "MultiLabelLPL",
     "MultiLabelLoss",
     "NegativeScale",
@@ -63,19 +49,14 @@ __all__ = [
     "QuadrantSplit",
     "Rebalancing",
     "SigmoidAdjustment",
-    "SplitList",
     "average_precision",
-    "canvas_sets",
     "check_label_batch",
-    "digit_canvases",
     "equivalent_shift",
     "f1_scores",
-    "fetch_split_list",
     "group_average_precision",
     "group_counts",
     "label_loss_variation",
     "label_relative_variation",
     "log_odds",
-    "parse_split_list",
     "tuned_thresholds",
 ]

@@ -1,0 +1,33 @@
+"""What only the chapters need: pages, exercises with checkers, and the theory's numbers."""
+
+from lpl_lib.book.page import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    STATUSES,
+    by_size,
+    claim,
+    size,
+    use_book_style,
+)
+
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "COLOURS",
+    "GREEN",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "SKY",
+    "STATUSES",
+    "by_size",
+    "claim",
+    "size",
+    "use_book_style",
+]

@@ -1,0 +1,81 @@
+"""The coding exercise of chapter 6b: the soft confusion matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.draws import drawn
+
+
+def confusion(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean probabilities of each class's samples, ``(C, C)``."""
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    return own.T @ logits.softmax(1) / own.sum(0)[:, None]
+
+
+def _transposed(logits: Tensor, targets: Tensor) -> Tensor:
+    return confusion(logits, targets).T
+
+
+def _of_all_samples(logits: Tensor, targets: Tensor) -> Tensor:
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    return own.T @ logits.softmax(1) / len(targets)
+
+
+def _sums(logits: Tensor, targets: Tensor) -> Tensor:
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    return own.T @ logits.softmax(1)
+
+
+def _hard(logits: Tensor, targets: Tensor) -> Tensor:
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    decided = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
+    return own.T @ decided / own.sum(0)[:, None]
+
+
+def _wrong_side(logits: Tensor, targets: Tensor) -> Tensor:
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    return own.T @ logits.softmax(1) / own.sum(0)
+
+
+def _of_the_mean_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    return (own.T @ logits / own.sum(0)[:, None]).softmax(1)
+
+
+def _examples() -> list[dict[str, Any]]:
+    one = {
+        "logits": torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 0.5]]),
+        "targets": torch.tensor([0, 0, 1]),
+    }
+    some = [
+        {
+            "logits": drawn(seed, 9, 3, scale=2.0),
+            "targets": torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2]),
+        }
+        for seed in range(3)
+    ]
+    return [one, *some]
+
+
+check_confusion = Checker(
+    confusion,
+    _examples,
+    (
+        Mistake(
+            _transposed, "Rows are the samples' classes, columns what they are taken for."
+        ),
+        Mistake(_of_all_samples, "Divide by the number of samples of the row's class."),
+        Mistake(_sums, "Means are asked for, not sums: each row sums to 1."),
+        Mistake(_hard, "Average the probabilities, not the decisions."),
+        Mistake(
+            _wrong_side, "The counts divide columns; put them in a column to divide rows."
+        ),
+        Mistake(_of_the_mean_logits, "Average the probabilities, not the logits."),
+    ),
+)

@@ -1,0 +1,101 @@
+"""The coding exercise of chapter 10: BCE with a perturbation of each label's sides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.draws import drawn
+
+
+def perturbed_bce(
+    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
+) -> Tensor:
+    """Return the mean over samples and labels of the loss of the moved logits."""
+    moved = logits + torch.where(targets > 0, delta_plus, delta_minus)
+    return F.binary_cross_entropy_with_logits(moved, targets)
+
+
+def _sides_swapped(
+    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
+) -> Tensor:
+    return perturbed_bce(logits, targets, delta_minus, delta_plus)
+
+
+def _negatives_turned(
+    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
+) -> Tensor:
+    return perturbed_bce(logits, targets, delta_plus, -delta_minus)
+
+
+def _positives_turned(
+    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
+) -> Tensor:
+    return perturbed_bce(logits, targets, -delta_plus, delta_minus)
+
+
+def _sum(
+    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
+) -> Tensor:
+    return perturbed_bce(logits, targets, delta_plus, delta_minus) * logits.numel()
+
+
+def _sum_of_labels(
+    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
+) -> Tensor:
+    return perturbed_bce(logits, targets, delta_plus, delta_minus) * logits.shape[1]
+
+
+def _overflows(
+    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
+) -> Tensor:
+    p = (logits + delta_plus).sigmoid()
+    q = (logits + delta_minus).sigmoid()
+    return -(targets * p.log() + (1 - targets) * (1 - q).log()).mean()
+
+
+def _examples() -> list[dict[str, Any]]:
+    one = {
+        "logits": torch.tensor([[0.0, 0.0]]),
+        "targets": torch.tensor([[1.0, 0.0]]),
+        "delta_plus": torch.tensor([-1.0, -1.0]),
+        "delta_minus": torch.tensor([-2.0, -2.0]),
+    }
+    some = [
+        {
+            "logits": drawn(seed, 6, 4, scale=2.0),
+            "targets": (drawn(seed + 10, 6, 4) > 0.5).float(),
+            "delta_plus": drawn(seed + 20, 4),
+            "delta_minus": drawn(seed + 30, 4),
+        }
+        for seed in range(3)
+    ]
+    large = {
+        "logits": torch.tensor([[-200.0, 200.0]]),
+        "targets": torch.tensor([[1.0, 0.0]]),
+        "delta_plus": torch.tensor([-1.0, -1.0]),
+        "delta_minus": torch.tensor([1.0, 1.0]),
+    }
+    return [one, *some, large]
+
+
+check_perturbed_bce = Checker(
+    perturbed_bce,
+    _examples,
+    (
+        Mistake(_sides_swapped, "The two sides are swapped."),
+        Mistake(_negatives_turned, "delta is added to the logits of negatives, too."),
+        Mistake(_positives_turned, "delta is added to the logits of positives."),
+        Mistake(_sum, "The mean over samples and labels is asked for, not the sum."),
+        Mistake(_sum_of_labels, "The mean runs over the labels, too."),
+        Mistake(
+            _overflows,
+            "The logarithm of a sigmoid that has become 0 is not finite: use softplus or "
+            "logsigmoid.",
+        ),
+    ),
+)

@@ -1,0 +1,22 @@
+"""Data: labelled images in memory, from digits, CIFAR, folders; long tails; splits."""
+
+from lpl_lib.lab.data.folder import decode, image_folder, read_folder
+from lpl_lib.lab.data.images import LabelledImages, checksum
+from lpl_lib.lab.data.long_tail import long_tail_counts, long_tail_indices
+from lpl_lib.lab.data.scans import digits
+from lpl_lib.lab.data.sources import cifar, data_folder
+from lpl_lib.lab.data.splits import hold_out
+
+__all__ = [
+    "LabelledImages",
+    "checksum",
+    "cifar",
+    "data_folder",
+    "decode",
+    "digits",
+    "hold_out",
+    "image_folder",
+    "long_tail_counts",
+    "long_tail_indices",
+    "read_folder",
+]
