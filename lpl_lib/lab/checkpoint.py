@@ -1,20 +1,18 @@
-"""Checkpoints that are whole or not there, and belong to one configuration."""
+"""Checkpoints that belong to one configuration."""
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lpl_lib.lab.files import write_whole
+
 
 class Checkpoint:
     """The state of one training in a file, replaced in one step.
-
-    A process killed at any moment leaves the last whole state behind; a full disk leaves
-    it untouched.
 
     Args:
         path: of the file.
@@ -31,8 +29,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path, key: str) -> None:
-        self.path = Path(path)
-        self.key = key
+        self.path, self.key = Path(path), key
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the state, whole, in the place of an older one.
@@ -41,16 +38,11 @@ class Checkpoint:
             OSError: it could not be written (disk full, for instance); the older state
                 is still there.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(f".{os.getpid()}.part")
         try:
-            with open(unfinished, "wb") as file:
-                torch.save({"key": self.key, "state": state}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, self.path)
+            write_whole(
+                self.path, lambda file: torch.save({"key": self.key, "state": state}, file)
+            )
         except (OSError, RuntimeError) as error:  # torch's writer raises the latter
-            unfinished.unlink(missing_ok=True)
             raise OSError(
                 f"checkpoint {self.path} could not be written ({error}); the state "
                 "before it is kept"
@@ -64,16 +56,11 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
+        damage = (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError)
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             key, state = content["key"], content["state"]
-        except (
-            RuntimeError,
-            EOFError,
-            KeyError,
-            TypeError,
-            pickle.UnpicklingError,
-        ) as error:
+        except damage as error:
             raise ValueError(
                 f"checkpoint {self.path} is damaged ({error}): remove it to start anew"
             ) from error

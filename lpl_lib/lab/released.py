@@ -73,8 +73,6 @@ class ReleasedWalk(Perturbation):
         self,
         logits: Tensor,
         targets: Tensor,
-        features: Tensor | None = None,
-        head_weight: Tensor | None = None,
     ) -> Tensor:
         with torch.set_grad_enabled(self.through and torch.is_grad_enabled()):
             one_hot = F.one_hot(targets, logits.shape[1]).to(logits.dtype)

@@ -1,16 +1,73 @@
-"""A plain training loop: stochastic gradient descent over images held in memory."""
+"""The training loop: SGD over images held in memory, exactly resumable.
+
+:func:`fit` is its plain front, :func:`predict` its partner. What an epoch draws at random
+is a function of seed and epoch alone: with the same seed all methods see the same batches,
+cut and mirrored alike, and a training goes on from any epoch's end as if it had not been
+interrupted. Images stay on the training device; nothing in the loop waits for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
+import torch.utils.deterministic
 from torch import Tensor, nn
 
 from lpl_lib.checks import check_count, check_number
-from lpl_lib.lab.data import LabelledImages
-from lpl_lib.losses import PerturbedLoss
+from lpl_lib.lab.augment import crop_and_flip, draw
+from lpl_lib.lab.checkpoint import Checkpoint
+from lpl_lib.lab.data.images import LabelledImages
+from lpl_lib.lab.recipe import Recipe
+from lpl_lib.lab.schedules import rate_factor
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+Sampler = Callable[[Tensor, torch.Generator], Tensor]
+"""Maps targets and a generator to an epoch's order, ``(N,)`` indices."""
+Mixer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Maps images and labels of a batch to mixed images and soft targets ``(B, C)``."""
+
+
+class Hook(Protocol):
+    """Called in each step between the gradient and the step, such as a look-ahead."""
+
+    def __call__(
+        self, net: nn.Module, criterion: Criterion, batch: LabelledImages, lr: float
+    ) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class DivergedError(RuntimeError):
+    """The training loss is no longer a finite number."""
+
+
+class PausedError(RuntimeError):
+    """Time was up before the training was done; its checkpoint goes on from here."""
+
+
+@dataclass
+class Trained:
+    """What a training leaves behind, besides the net itself.
+
+    Attributes:
+        loss: mean training loss of each epoch (with the perturbation, in nats).
+        seconds: of training, over all its parts if it was resumed.
+        start_epoch: the epoch at which this process took up the training.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    start_epoch: int = 0
 
 
 def best_device() -> torch.device:
@@ -24,7 +81,7 @@ def best_device() -> torch.device:
 
 def fit(
     model: nn.Module,
-    criterion: Callable[..., Tensor],
+    criterion: Criterion,
     data: LabelledImages,
     *,
     epochs: int,
@@ -39,13 +96,12 @@ def fit(
 
     SGD with Nesterov momentum and a one-cycle learning rate (Smith and Topin 2018). The
     batches' order comes from ``seed`` alone, so that methods can be compared on the
-    same batches. The model decides the device; a criterion that is a module goes there,
-    and into training mode.
+    same batches. The model decides the device.
 
     Args:
-        model: maps images to logits. With a :class:`~lpl_lib.PerturbedLoss` it is split
-            into ``features`` and ``head`` if it has them, as ISDA asks.
-        criterion: maps logits ``(B, C)`` and targets ``(B,)`` to a scalar loss.
+        model: maps images to logits.
+        criterion: maps logits ``(B, C)`` and targets to a scalar loss. One that is a
+            module goes to the model's device, and into training mode.
         data: the training set.
         epochs: passes over the data, >= 1.
         batch_size: images a step, >= 1. A last batch of a single image is left out,
@@ -57,58 +113,32 @@ def fit(
 
     Raises:
         ValueError: an argument out of range; no image.
+        DivergedError: the loss is not finite at an epoch's end.
 
-    >>> from lpl_lib import SmallConvNet, digits
+    >>> from lpl_lib import PerturbedLoss
+    >>> from lpl_lib.lab import SmallConvNet, digits
     >>> train, test = digits()
     >>> history = fit(SmallConvNet(10), PerturbedLoss(), train, epochs=2)
     >>> history[1] < history[0]
     True
     """
-    from tqdm import tqdm  # here, not above: the losses need torch alone
-
-    check_count(epochs, "epochs")
-    check_count(batch_size, "batch_size")
-    check_number(lr, "lr", strict=True)
-    if len(data.targets) == 0:
-        raise ValueError("data must hold at least one image, got none")
-    device = next(model.parameters()).device
-    images, targets = data.images.to(device), data.targets.to(device)
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=lr,
-        momentum=momentum,
-        weight_decay=weight_decay,
+    recipe = Recipe(
+        epochs=check_count(epochs, "epochs"),
+        batch_size=check_count(batch_size, "batch_size"),
+        lr=check_number(lr, "lr", strict=True),
+        momentum=check_number(momentum, "momentum"),
         nesterov=momentum > 0,
+        weight_decay=check_number(weight_decay, "weight_decay"),
     )
-    batches = batches_of(len(targets), batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=lr, total_steps=epochs * len(batches), cycle_momentum=False
-    )
-    order = torch.Generator().manual_seed(seed)
-    history = []
-    model.train()
-    if isinstance(criterion, nn.Module):
-        criterion.to(device).train()
-    bar = tqdm(range(epochs), disable=None if progress is None else not progress)
-    for _ in bar:
-        shuffled = torch.randperm(len(targets), generator=order).to(device)
-        total = torch.zeros((), device=device)
-        for batch in batches:
-            chosen = shuffled[batch]
-            loss = _loss(model, criterion, images[chosen], targets[chosen])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += loss.detach()
-        history.append(float(total) / len(batches))
-        bar.set_postfix(loss=f"{history[-1]:.3f}")
-    return history
+    return train(model, criterion, data, recipe, seed=seed, progress=progress).loss
 
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, batch_size: int = 1024) -> Tensor:
     """Return the logits ``(N, C)`` of ``images`` in evaluation mode, on the CPU.
+
+    In float32 whatever the precision of training: half precision can tie the two largest
+    logits of an image, and a tie goes to the class with the smaller index.
 
     >>> predict(nn.Linear(4, 3), torch.zeros(5, 4), batch_size=2).shape
     torch.Size([5, 3])
@@ -116,6 +146,238 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 1024) -> Tensor:
     device = next(model.parameters()).device
     model.eval()
     return torch.cat([model(part.to(device)).cpu() for part in images.split(batch_size)])
+
+
+def train(
+    net: nn.Module,
+    criterion: Criterion,
+    data: LabelledImages,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    at_epoch: Callable[[float], object] | None = None,
+    sampler: Sampler | None = None,
+    mixer: Mixer | None = None,
+    hook: Hook | None = None,
+    checkpoint: Checkpoint | None = None,
+    checkpoint_every: float = 20.0,
+    until: float | None = None,
+    progress: bool | None = None,
+    title: str = "",
+) -> Trained:
+    """Train ``net`` in place on its device and leave it in evaluation mode.
+
+    In several processes (``torch.distributed`` initialised) each takes its part of every
+    batch and gradients are averaged; only the first one keeps checkpoints.
+
+    Args:
+        net: maps images to logits. Draw its weights under ``torch.manual_seed(seed)``.
+        criterion: as for :func:`fit`.
+        data: images as the net takes them, float32 or uint8, and targets.
+        recipe: how.
+        seed: of batches, augmentation and whatever is drawn in the net.
+        at_epoch: called before each epoch with the share of training done, in [0, 1).
+        sampler: draws an epoch's order; default, each image once.
+        mixer: mixes each batch; an odd last image of a batch is left out.
+        hook: called before each step.
+        checkpoint: where to keep the state after epochs; a training found there goes on,
+            and ends with the same numbers as one that was not interrupted.
+        checkpoint_every: seconds between two states that are kept; the last always is.
+        until: pause at the end of the first epoch past this ``time.monotonic()``.
+        progress: show a bar; ``None`` does so on a terminal.
+        title: of the bar.
+
+    Raises:
+        ValueError: no image; a checkpoint of another configuration.
+        DivergedError: the loss is not finite at an epoch's end.
+        PausedError: time is up; the state is kept, if there is a checkpoint.
+    """
+    from tqdm import tqdm  # here, not above: it is for terminals
+
+    if len(data.targets) == 0:
+        raise ValueError("data must hold at least one image, got none")
+    run = _Run(net, criterion, data, recipe, seed, sampler, mixer, hook)
+    state = checkpoint.load() if checkpoint else None
+    if state is not None:
+        run.restore(state)
+    first = run.rank == 0
+    quiet = True if not first else (None if progress is None else not progress)
+    gpus = [run.device] if run.device.type == "cuda" else []
+    with deterministic(), torch.random.fork_rng(gpus), _numpy_kept(mixer is not None):
+        saved = time.monotonic()
+        with tqdm(total=recipe.epochs, initial=run.epoch, desc=title, disable=quiet) as bar:
+            while run.epoch < recipe.epochs:
+                if at_epoch is not None:
+                    at_epoch(run.epoch / recipe.epochs)
+                run.one_epoch()
+                bar.update()
+                bar.set_postfix_str(f"loss {run.trained.loss[-1]:.3f}")
+                done = run.epoch == recipe.epochs
+                late = until is not None and time.monotonic() > until
+                due = time.monotonic() - saved >= checkpoint_every
+                if checkpoint and first and (done or late or due):
+                    checkpoint.save(run.state())
+                    saved = time.monotonic()
+                if late and not done:
+                    raise PausedError(
+                        f"{title or 'training'}: paused after epoch {run.epoch}"
+                    )
+    net.eval()
+    return run.trained
+
+
+class _Run:
+    """The state of one training, and its epochs."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        criterion: Criterion,
+        data: LabelledImages,
+        recipe: Recipe,
+        seed: int,
+        sampler: Sampler | None,
+        mixer: Mixer | None,
+        hook: Hook | None,
+    ) -> None:
+        self.net, self.criterion, self.recipe, self.seed = net, criterion, recipe, seed
+        self.sampler, self.mixer, self.hook = sampler, mixer, hook
+        self.device = next(net.parameters()).device
+        self.data = LabelledImages(
+            data.images.to(self.device), data.targets.to(self.device)
+        )
+        self.batches = batches_of(len(data.targets), recipe.batch_size)
+        if isinstance(criterion, nn.Module):
+            criterion.to(self.device)
+        if data.images.dtype == torch.uint8:  # pictures: the faster order of memory
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.several = dist.is_available() and dist.is_initialized()
+        self.world = dist.get_world_size() if self.several else 1
+        self.rank = dist.get_rank() if self.several else 0
+        self.model = nn.parallel.DistributedDataParallel(net) if self.world > 1 else net
+        self.optimiser = torch.optim.SGD(
+            net.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.nesterov,
+        )
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=recipe.precision == "fp16"
+        )
+        self.epoch, self.trained = 0, Trained()
+
+    def one_epoch(self) -> None:
+        """Train for one epoch, and note its loss."""
+        mixed = (self.seed * 1_000_003 + self.epoch) % 2**63
+        torch.manual_seed(mixed)  # for what the net itself may draw
+        if self.mixer is not None:
+            import numpy as np
+
+            np.random.seed(mixed % 2**32)  # timm's mixing draws from there
+        generator = torch.Generator().manual_seed(mixed)
+        size, recipe = len(self.data.targets), self.recipe
+        if self.sampler is None:
+            order = torch.randperm(size, generator=generator)
+        else:
+            order = self.sampler(self.data.targets.cpu(), generator)
+        draws = None
+        if recipe.padding or recipe.flip:
+            draws = draw(size, recipe.padding, recipe.flip, generator).to(self.device)
+        order = order.to(self.device)
+        self.model.train()
+        if isinstance(self.criterion, nn.Module):
+            self.criterion.train()
+        began = time.monotonic()
+        sums = torch.zeros(2, device=self.device)  # of losses, and images
+        for number, batch in enumerate(self.batches):
+            rate = self._set_rate(self.epoch * len(self.batches) + number)
+            chosen = self._own(order[batch])
+            if len(chosen) == 0:
+                continue
+            images = self.data.images[chosen]
+            if draws is not None:
+                images = crop_and_flip(images, draws.at(chosen), recipe.padding)
+            loss = self._step(LabelledImages(images, self.data.targets[chosen]), rate)
+            sums += torch.stack([loss * len(chosen), loss.new_tensor(len(chosen))]).float()
+        if self.several:
+            dist.all_reduce(sums)
+        self.trained.loss.append(float(sums[0] / sums[1]))
+        self.trained.seconds += time.monotonic() - began
+        self.epoch += 1
+        if not math.isfinite(self.trained.loss[-1]):
+            raise DivergedError(
+                f"the training loss is {self.trained.loss[-1]} after epoch {self.epoch}"
+            )
+
+    def _own(self, batch: Tensor) -> Tensor:
+        """This process's part of a batch, equally long for all."""
+        size = len(batch) // self.world
+        return batch[self.rank * size : (self.rank + 1) * size]
+
+    def _step(self, batch: LabelledImages, rate: float) -> Tensor:
+        """Train on a batch; return its loss."""
+        if self.mixer is not None:
+            even = len(batch.targets) // 2 * 2
+            images, labels = batch.images[:even], batch.targets[:even]
+            batch = LabelledImages(*self.mixer(images, labels))
+        half = torch.float16 if self.recipe.precision == "fp16" else torch.bfloat16
+        with torch.autocast(
+            self.device.type, half, enabled=self.recipe.precision != "no"
+        ):
+            logits = self.model(batch.images)
+        if self.recipe.precision != "no":
+            logits = logits.float()
+        loss = self.criterion(logits, batch.targets)
+        self.optimiser.zero_grad()
+        self.scaler.scale(loss).backward()
+        if self.hook is not None:
+            self.hook(self.net, self.criterion, batch, rate)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return loss.detach()
+
+    def _set_rate(self, step: int) -> float:
+        recipe = self.recipe
+        rate = recipe.lr * rate_factor(
+            recipe.schedule,
+            step,
+            len(self.batches),
+            recipe.epochs,
+            warmup_epochs=recipe.warmup_epochs,
+            milestones=recipe.milestones,
+            gamma=recipe.gamma,
+        )
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _parts(self) -> dict[str, Any]:
+        """All that keeps a state of its own."""
+        parts = {
+            "net": self.net,
+            "criterion": self.criterion,
+            "optimiser": self.optimiser,
+            "scaler": self.scaler,
+            "hook": self.hook,
+        }
+        return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on."""
+        return {
+            "epoch": self.epoch,
+            "loss": self.trained.loss,
+            "seconds": self.trained.seconds,
+            **{name: part.state_dict() for name, part in self._parts().items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a training where :meth:`state` left it."""
+        self.epoch = state["epoch"]
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.trained = Trained(state["loss"], state["seconds"], start_epoch=self.epoch)
 
 
 def batches_of(size: int, batch_size: int) -> list[slice]:
@@ -132,12 +394,37 @@ def batches_of(size: int, batch_size: int) -> list[slice]:
     return batches
 
 
-def _loss(
-    model: nn.Module, criterion: Callable[..., Tensor], images: Tensor, targets: Tensor
-) -> Tensor:
-    net: Any = model
-    split = hasattr(net, "features") and hasattr(net, "head")
-    if not (isinstance(criterion, PerturbedLoss) and split):
-        return criterion(net(images), targets)
-    features = net.features(images)
-    return criterion(net.head(features), targets, features, net.head.weight)
+@contextlib.contextmanager
+def _numpy_kept(wanted: bool) -> Iterator[None]:
+    """Leave NumPy's random state as it was."""
+    if not wanted:
+        yield
+        return
+    import numpy as np
+
+    before = np.random.get_state()
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Have torch choose algorithms that give the same bits at each run on one device."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    # it would cost a sixth of the time on a CPU, and show only a bug that reads such memory
+    memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.backends.cudnn.benchmark = benchmark
+        memory.fill_uninitialized_memory = filled

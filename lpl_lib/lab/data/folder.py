@@ -130,8 +130,7 @@ def decode(
     if len(sizes) > 1:
         raise ValueError(
             f"images must have one size, got {len(sizes)} sizes (height, width) from "
-            f"{sizes[0]} to {sizes[-1]}: pass size= to bring them to one (on the command "
-            "line: --set data.size=32)"
+            f"{sizes[0]} to {sizes[-1]}: pass size= to bring them to one"
         )
     if not pixels:
         raise ValueError(f"no image is left of {len(files)} files")

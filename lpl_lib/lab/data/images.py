@@ -13,9 +13,9 @@ class LabelledImages(NamedTuple):
     """Images and their labels.
 
     Attributes:
-        images: ``(N, channels, height, width)``, float32, or uint8 for the training
-            engine, which scales them on the training device.
-        targets: ``(N,)``, int64, in ``[0, C)``.
+        images: ``(N, channels, height, width)``, float32, or uint8 for nets that begin
+            with :class:`~lpl_lib.lab.models.Normalise`.
+        targets: ``(N,)``, int64, in ``[0, C)``; of several labels, ``(N, K)`` of 0 and 1.
     """
 
     images: Tensor
@@ -26,7 +26,9 @@ class LabelledImages(NamedTuple):
         return LabelledImages(self.images[indices], self.targets[indices])
 
     def class_counts(self, num_classes: int) -> Tensor:
-        """Return the number of images of each class, ``(num_classes,)``, int64."""
+        """Return the number of images of each class or label, ``(num_classes,)``, int64."""
+        if self.targets.ndim == 2:
+            return self.targets.sum(0).long()
         return torch.bincount(self.targets, minlength=num_classes)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from lpl_lib.lab.models.canvas import CanvasNet
 from lpl_lib.lab.models.convolutional import SmallConvNet
-from lpl_lib.lab.models.heads import CosineLinear, head_name
+from lpl_lib.lab.models.heads import CosineLinear, last_linear
 from lpl_lib.lab.models.residual import CifarResNet
 
 
@@ -24,8 +25,8 @@ def build_model(
     """Return an untrained net.
 
     Args:
-        name: ``"small-conv"``, ``"resnet-32"`` (any depth ``6 n + 2``), or the name of a
-            classification net of torchvision, such as ``"resnet50"``.
+        name: ``"small-conv"``, ``"canvas"``, ``"resnet-32"`` (any depth ``6 n + 2``), or
+            the name of a classification net of torchvision, such as ``"resnet50"``.
         num_classes: ``C``.
         channels: of the images; torchvision's nets take 3.
         cosine_scale: put a :class:`~lpl_lib.lab.models.heads.CosineLinear` head with this
@@ -44,9 +45,8 @@ def build_model(
     except TypeError as error:
         raise ValueError(f"model {name!r} does not take {options}: {error}") from error
     if cosine_scale is not None:
-        place = head_name(net)
-        features = net.get_submodule(place).in_features
-        net.set_submodule(place, CosineLinear(features, num_classes, cosine_scale))
+        place, head = last_linear(net)
+        net.set_submodule(place, CosineLinear(head.in_features, num_classes, cosine_scale))
     return net
 
 
@@ -54,13 +54,15 @@ def _maker(name: str, channels: int) -> tuple[Callable[..., Any], dict[str, Any]
     """What makes the net, and the arguments that its name stands for."""
     if name == "small-conv":
         return SmallConvNet, {"channels": channels}
+    if name == "canvas":
+        return CanvasNet, {}
     if match := re.fullmatch(r"resnet-(\d+)", name):
         return CifarResNet, {"depth": int(match[1]), "channels": channels}
     from torchvision import models
 
     if name not in models.list_models(module=models):
         raise ValueError(
-            "name must be 'small-conv', 'resnet-<depth>' "
+            "name must be 'small-conv', 'canvas', 'resnet-<depth>' "
             f"or a classification net of torchvision, got {name!r}"
         )
     if channels != 3:

@@ -1,4 +1,4 @@
-"""The last layer: a cosine classifier, and finding the last layer of any net."""
+"""The first layer and the last: from bytes to floats, and a cosine classifier."""
 
 from __future__ import annotations
 
@@ -41,52 +41,45 @@ class CosineLinear(nn.Module):
         return cosines * self.scale
 
 
-class WithFeatures(nn.Module):
-    """Any net, returning its logits together with the input of its last layer.
+class Normalise(nn.Module):
+    """Maps bytes to floats of mean 0 and variance 1, by the statistics of a training set.
 
-    ISDA needs both. The last layer is the last ``nn.Linear`` or :class:`CosineLinear`
-    among the net's modules; nothing else is asked of the net.
+    Args:
+        images: ``(N, channels, height, width)``, uint8. Mean and standard deviation of
+            each channel are exact: they come from a count of its 256 levels.
 
-    Raises:
-        ValueError: a net without such a layer.
-
-    >>> net = WithFeatures(nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Linear(3, 2)))
-    >>> logits, features = net(torch.zeros(5, 1, 2, 2))
-    >>> logits.shape, features.shape, net.head.weight.shape
-    (torch.Size([5, 2]), torch.Size([5, 3]), torch.Size([2, 3]))
+    >>> levels = torch.tensor([[[[0, 2]]], [[[4, 6]]]], dtype=torch.uint8)
+    >>> Normalise(levels)(levels).flatten().round(decimals=3)
+    tensor([-1.3420, -0.4470,  0.4470,  1.3420])
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, images: Tensor) -> None:
         super().__init__()
-        self.net = net
-        self._name = head_name(net)
-        self._seen: Tensor | None = None
-        self.head.register_forward_pre_hook(self._look)
+        level = torch.arange(256, dtype=torch.float64)
+        shares = [torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)]
+        share = torch.stack(shares).cpu().double() / images[:, 0].numel()
+        mean = (share * level).sum(1, keepdim=True)
+        variance = (share * (level - mean) ** 2).sum(1, keepdim=True)
+        deviation = torch.where(variance > 0, variance, 1.0).sqrt()
+        self.register_buffer("mean", mean.float()[:, :, None])
+        self.register_buffer("scale", (1 / deviation).float()[:, :, None])
 
-    @property
-    def head(self) -> nn.Linear | CosineLinear:
-        """The last layer."""
-        return self.net.get_submodule(self._name)  # type: ignore[return-value]
-
-    def _look(self, head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._seen = inputs[0]
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits ``(B, C)`` and features ``(B, A)``."""
-        logits = self.net(images)
-        features, self._seen = self._seen, None
-        assert features is not None  # the head took part
-        return logits, features
+    def forward(self, images: Tensor) -> Tensor:
+        """Return float32 images of the same shape."""
+        return images.float().sub_(self.mean).mul_(self.scale)
 
 
-def head_name(net: nn.Module) -> str:
-    """Return the name of the last linear layer among the modules of ``net``.
+def last_linear(net: nn.Module) -> tuple[str, nn.Linear | CosineLinear]:
+    """Return name and module of the last linear layer among the modules of ``net``.
 
-    >>> head_name(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)))
-    '2'
+    >>> last_linear(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 3)))
+    ('2', Linear(in_features=2, out_features=3, bias=True))
     """
     layers = [
-        name
+        (name, module)
         for name, module in net.named_modules()
         if isinstance(module, (nn.Linear, CosineLinear))
     ]

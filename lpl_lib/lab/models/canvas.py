@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lpl_lib.checks import check_count
-from lpl_lib.lab.multilabel.canvases import CELL
+from lpl_lib.lab.data.canvases import CELL
 
 
 class CanvasNet(nn.Module):
@@ -17,7 +17,7 @@ class CanvasNet(nn.Module):
     head. 10,186 parameters for ten labels, and a step takes a few milliseconds.
 
     Args:
-        num_labels: ``K``.
+        num_classes: ``K``, labels.
         width: channels of both convolutions.
 
     >>> import torch
@@ -28,9 +28,9 @@ class CanvasNet(nn.Module):
     10186
     """
 
-    def __init__(self, num_labels: int = 10, width: int = 64) -> None:
+    def __init__(self, num_classes: int = 10, width: int = 64) -> None:
         super().__init__()
-        check_count(num_labels, "num_labels")
+        check_count(num_classes, "num_classes")
         check_count(width, "width")
         self.body = nn.Sequential(
             nn.Conv2d(1, width, CELL, stride=CELL, bias=False),
@@ -40,7 +40,7 @@ class CanvasNet(nn.Module):
             nn.BatchNorm2d(width),
             nn.ReLU(),
         )
-        self.head = nn.Linear(width, num_labels)
+        self.head = nn.Linear(width, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the head's input, ``(B, width)``, for images ``(B, 1, 27, 36)``."""

@@ -17,6 +17,7 @@ passes in the place of a second derivative (as Liu et al. 2019 do for architectu
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +25,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lpl_lib.checks import check_count, check_number
-from lpl_lib.lab.data import LabelledImages
-from lpl_lib.lab.training import batches_of, predict
+from lpl_lib.lab.data.images import LabelledImages
+from lpl_lib.lab.models import last_linear
+from lpl_lib.lab.recipe import Recipe
+from lpl_lib.lab.training import train
 from lpl_lib.losses import PerturbedLoss
-from lpl_lib.lpl import LPL, FixedBound, LInf, Split
+from lpl_lib.lpl import LPL, FixedBound, Split
 from lpl_lib.lpl.confidence import ClassStatistics
 from lpl_lib.perturbations import Perturbation, at_least_float32
 
@@ -38,7 +41,7 @@ class MetaSplit(Split):
     With :class:`~lpl_lib.FixedBound` they make signed bounds
     :math:`s_c = \epsilon \tanh a_c`: above 0 the loss of class ``c`` is raised, below 0
     lowered. Something else has to learn them, since the loss of a batch would always have
-    them fall: :func:`fit_meta_split`.
+    them fall: :class:`LookAhead`.
 
     Args:
         num_classes: ``C``.
@@ -47,7 +50,7 @@ class MetaSplit(Split):
         raw: ``a``, ``(C,)``, a parameter.
 
     >>> from lpl_lib import LPL
-    >>> lpl = LPL(3, split=MetaSplit(3), bound=2.0, solver="linf")
+    >>> lpl = LPL(3, bound=2.0, split=MetaSplit(3), solver="linf")
     >>> _ = lpl.split.raw.data.copy_(torch.tensor([-9.0, 0.0, 9.0]))
     >>> lpl.split(None)
     tensor([-1.0000,  0.0000,  1.0000])
@@ -124,10 +127,11 @@ def split_hypergradient(
     Raises:
         ValueError: ``lr`` or ``reach`` not positive; logits and labels that do not fit.
 
-    >>> from lpl_lib import LPL, digits
+    >>> from lpl_lib import LPL
+    >>> from lpl_lib.lab import digits
     >>> _ = torch.manual_seed(0)
     >>> net, lpl = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), LPL(
-    ...     10, split=MetaSplit(10), bound=1.0, solver="linf")
+    ...     10, bound=1.0, split=MetaSplit(10), solver="linf")
     >>> train, _ = digits()
     >>> batch, meta = (train.subset(part) for part in torch.arange(128).split(64))
     >>> h = split_hypergradient(net, lpl, batch, meta, lr=1.0)
@@ -170,6 +174,70 @@ def split_hypergradient(
     return 2 * lr / len(batch.targets) * total
 
 
+class LookAhead:
+    r"""Learns a :class:`MetaSplit` meanwhile: a hook of :func:`lpl_lib.lab.training.train`.
+
+    Each step uses the signed bounds as they are, and their hypergradient then moves them
+    by a step of Adam. The training gradient serves both, so a step costs a gradient on
+    the meta set and two forward passes more than a step of plain training.
+
+    Args:
+        split: that is learned; it belongs to the perturbation of the criterion.
+        epsilon: the largest bound, in nats.
+        meta: a small balanced set. All of it is used in each step.
+        meta_lr: step size of Adam on ``a``, > 0.
+
+    Attributes:
+        history: soft signs :math:`\tanh a_c` after each step, ``(C,)`` each.
+    """
+
+    def __init__(
+        self, split: MetaSplit, epsilon: float, meta: LabelledImages, meta_lr: float = 0.1
+    ) -> None:
+        if len(meta.targets) == 0:
+            raise ValueError("meta must hold at least one image, got none")
+        self.split, self.epsilon, self.meta = split, epsilon, meta
+        self.optimiser = torch.optim.Adam(
+            split.parameters(), lr=check_number(meta_lr, "meta_lr", strict=True)
+        )
+        self.history: list[Tensor] = []
+
+    def __call__(
+        self, net: nn.Module, criterion: Any, batch: LabelledImages, lr: float
+    ) -> None:
+        device = batch.images.device
+        meta = LabelledImages(*(part.to(device) for part in self.meta))
+        slope = split_hypergradient(
+            net,
+            criterion.perturbation,
+            batch,
+            meta,
+            lr=lr,
+            gradients={
+                name: torch.zeros_like(p) if p.grad is None else p.grad
+                for name, p in net.named_parameters()
+            },
+        )
+        self.split.raw.grad = self.split.pull_back(slope, self.epsilon)
+        self.optimiser.step()
+        self.history.append(self.split(None).cpu())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adam's state, and the history so far."""
+        return {"adam": self.optimiser.state_dict(), "history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what :meth:`state_dict` returned."""
+        self.optimiser.load_state_dict(state["adam"])
+        self.history = state["history"]
+
+
+def learned_lpl(num_classes: int, epsilon: float) -> LPL:
+    """Return LPL with a :class:`MetaSplit`, bounds up to ``epsilon`` and solver ``"linf"``."""
+    split = MetaSplit(num_classes)
+    return LPL(num_classes, FixedBound(epsilon), split=split, solver="linf")
+
+
 def fit_meta_split(
     net: nn.Module,
     data: LabelledImages,
@@ -178,28 +246,19 @@ def fit_meta_split(
     epsilon: float,
     epochs: int,
     before: Perturbation | None = None,
-    batch_size: int = 64,
-    lr: float = 0.1,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
     meta_lr: float = 0.1,
     seed: int = 0,
 ) -> Tensor:
-    r"""Train ``net`` in place as :func:`lpl_lib.fit` does, and learn the split meanwhile.
-
-    Each step uses the signed bounds as they are, and their hypergradient then moves them
-    by a step of Adam. The training gradient serves both, so a step costs a gradient on
-    the meta set and two forward passes more than a step of plain training.
+    r"""Train ``net`` in place as :func:`lpl_lib.lab.fit` does, and learn the split meanwhile.
 
     Args:
-        net: maps images ``(B, ...)`` to logits ``(B, C)``.
+        net: maps images ``(B, ...)`` to logits ``(B, C)``, with a linear layer at its end.
         data: the training set.
-        meta: a small balanced set. All of it is used in each step.
+        meta: see :class:`LookAhead`, as ``meta_lr``.
         epsilon: the largest bound, >= 0, in nats; 0 is plain training.
-        epochs, batch_size, lr, momentum, weight_decay, seed: as for :func:`lpl_lib.fit`.
+        epochs, seed: as for :func:`lpl_lib.lab.fit`.
         before: a fixed perturbation that comes first, such as
             :class:`~lpl_lib.LogitAdjustment`.
-        meta_lr: step size of Adam on ``a``, > 0.
 
     Returns:
         the soft signs :math:`\tanh a_c` at the end of each epoch, ``(epochs, C)``.
@@ -207,64 +266,20 @@ def fit_meta_split(
     Raises:
         ValueError: an argument out of range; no image.
 
-    >>> from lpl_lib import SmallConvNet, digits
+    >>> from lpl_lib.lab import SmallConvNet, digits
     >>> pool, _ = digits()
     >>> train, meta = pool.subset(torch.arange(200)), pool.subset(torch.arange(200, 250))
     >>> fit_meta_split(SmallConvNet(10), train, meta, epsilon=1.0, epochs=2).shape
     torch.Size([2, 10])
     """
-    check_count(epochs, "epochs")
-    check_count(batch_size, "batch_size")
-    check_number(lr, "lr", strict=True)
-    check_number(meta_lr, "meta_lr", strict=True)
-    for name, part in (("data", data), ("meta", meta)):
-        if len(part.targets) == 0:
-            raise ValueError(f"{name} must hold at least one image, got none")
-    device = next(net.parameters()).device
-    data, meta = (
-        LabelledImages(part.images.to(device), part.targets.to(device))
-        for part in (data, meta)
-    )
-    num_classes = predict(net, meta.images[:1]).shape[1]
-    net.train()
-    split = MetaSplit(num_classes)
-    lpl = LPL(num_classes, split, FixedBound(epsilon), LInf())
-    perturbation: Perturbation = lpl if before is None else before + lpl
-    criterion = PerturbedLoss(perturbation).to(device)
-    inner = torch.optim.SGD(
-        net.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0
-    )
-    outer = torch.optim.Adam(split.parameters(), lr=meta_lr)
-    batches = batches_of(len(data.targets), batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        inner, max_lr=lr, total_steps=epochs * len(batches), cycle_momentum=False
-    )
-    order = torch.Generator().manual_seed(seed)
-    history = []
-    for _ in range(epochs):
-        shuffled = torch.randperm(len(data.targets), generator=order).to(device)
-        for chosen in batches:
-            batch = data.subset(shuffled[chosen])
-            loss = criterion(net(batch.images), batch.targets)
-            inner.zero_grad()
-            loss.backward()
-            slope = split_hypergradient(
-                net,
-                perturbation,
-                batch,
-                meta,
-                lr=inner.param_groups[0]["lr"],
-                gradients={
-                    name: torch.zeros_like(p) if p.grad is None else p.grad
-                    for name, p in net.named_parameters()
-                },
-            )
-            inner.step()
-            schedule.step()
-            split.raw.grad = split.pull_back(slope, epsilon)
-            outer.step()
-        history.append(split(None).cpu())
-    return torch.stack(history)
+    lpl = learned_lpl(last_linear(net)[1].out_features, epsilon)
+    split: Any = lpl.split
+    hook = LookAhead(split, epsilon, meta, meta_lr)
+    criterion = PerturbedLoss(lpl if before is None else before + lpl)
+    recipe = Recipe(epochs=check_count(epochs, "epochs"))
+    train(net, criterion, data, recipe, seed=seed, hook=hook, progress=False)
+    steps = len(hook.history) // epochs
+    return torch.stack(hook.history[steps - 1 :: steps])
 
 
 def _gradients(

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lpl_lib.checks import check_class_counts, check_count
-from lpl_lib.lab.data import LabelledImages, digits
+from lpl_lib.lab.data.images import LabelledImages
+from lpl_lib.lab.data.scans import digits
 
 CELL, ROWS, COLUMNS = 9, 3, 4  # a digit of 8 x 8 pixels has some play in its cell
 LONG_TAIL = (500, 324, 210, 136, 88, 57, 37, 24, 15, 10)

@@ -1,0 +1,71 @@
+"""How to train: the same for all methods of a comparison."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from lpl_lib.lab.schedules import Schedule
+
+Count = Annotated[int, Meta(ge=1)]
+Whole = Annotated[int, Meta(ge=0)]
+Number = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Precision = Literal["no", "bf16", "fp16"]
+
+
+class Recipe(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """How to train.
+
+    Attributes:
+        epochs: passes over the training data.
+        batch_size: images a step, over all processes.
+        lr: the largest learning rate.
+        momentum: of SGD.
+        nesterov: its momentum is Nesterov's.
+        weight_decay: of SGD, on all parameters.
+        schedule: of the learning rate; this and the three that follow as in
+            :func:`lpl_lib.lab.schedules.rate_factor`.
+        warmup_epochs: with a growing rate.
+        milestones: epochs at which the rate falls.
+        gamma: by which factor.
+        padding: of the random crop; see :func:`lpl_lib.lab.augment.crop_and_flip`.
+        flip: mirror each image or not, at random.
+        precision: ``"no"`` (float32; on newer NVIDIA GPUs cuDNN convolves in TF32, as
+            torch has it by default), ``"bf16"`` or ``"fp16"`` autocast. Logits reach the
+            loss as float32.
+    """
+
+    epochs: Count
+    batch_size: Count = 64
+    lr: Positive = 0.1
+    momentum: Number = 0.9
+    nesterov: bool = True
+    weight_decay: Number = 5e-4
+    schedule: Schedule = "one-cycle"
+    warmup_epochs: Whole = 0
+    milestones: tuple[Whole, ...] = ()
+    gamma: Number = 0.1
+    padding: Whole = 0
+    flip: bool = False
+    precision: Precision = "no"
+
+    def over(self, epochs: int) -> Recipe:
+        """Return the recipe over another number of epochs, its schedule in proportion.
+
+        >>> ldam = Recipe(epochs=200, schedule="step", warmup_epochs=5, milestones=(160, 180))
+        >>> short = ldam.over(40)
+        >>> short.warmup_epochs, short.milestones
+        (1, (32, 36))
+        """
+        share = epochs / self.epochs
+        return msgspec.structs.replace(
+            self,
+            epochs=epochs,
+            warmup_epochs=round(share * self.warmup_epochs),
+            milestones=tuple(round(share * milestone) for milestone in self.milestones),
+        )
