@@ -32,21 +32,16 @@ class AttachedLPL(LPL):
     True
     """
 
-    def delta(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        features: Tensor | None = None,
-        head_weight: Tensor | None = None,
-    ) -> Tensor:
-        solver = self.solver
-        if self.base_loss is not None or not isinstance(solver, L2 | Algorithm1):
+    def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
+        solver, base_loss = self.solver, self._base_loss[0]
+        if base_loss is not None or not isinstance(solver, L2 | Algorithm1):
             raise ValueError(
                 "solver must be L2 or Algorithm1, with cross-entropy as base loss, got "
-                f"{solver!r} and {self.base_loss!r}"
+                f"{solver!r} and {base_loss!r}"
             )
         with torch.no_grad():
             statistics = self.confidence(logits, targets)
+            statistics = statistics._replace(threshold=self.split.threshold)
             signs = self.split(statistics)
             radius = (signs * self.bound(statistics, signs)).to(logits.dtype)[:, None]
         if isinstance(solver, L2):
@@ -70,7 +65,7 @@ def _algorithm1(
 ) -> Tensor:
     """The steps of ``Algorithm1``, likewise."""
     steps = torch.floor(radius.abs() / solver.step_size + 1e-4)
-    delta = torch.zeros(len(radius), len(radius), dtype=logits.dtype)
+    delta = logits.new_zeros(len(radius), len(radius))
     for k in range(int(steps.max())):
         move = solver.step_size * radius.sign() * (k < steps)
         delta = delta + move * _gradients(logits + delta[targets], targets)

@@ -233,7 +233,7 @@ class LookAhead:
 
 
 def learned_lpl(num_classes: int, epsilon: float) -> LPL:
-    """Return LPL with a :class:`MetaSplit`, bounds up to ``epsilon`` and solver ``"linf"``."""
+    """Return LPL with a :class:`MetaSplit`, bounds up to ``epsilon``."""
     split = MetaSplit(num_classes)
     return LPL(num_classes, FixedBound(epsilon), split=split, solver="linf")
 
@@ -249,7 +249,7 @@ def fit_meta_split(
     meta_lr: float = 0.1,
     seed: int = 0,
 ) -> Tensor:
-    r"""Train ``net`` in place as :func:`lpl_lib.lab.fit` does, and learn the split meanwhile.
+    r"""Train ``net`` in place as :func:`lpl_lib.lab.fit` does, and learn the split.
 
     Args:
         net: maps images ``(B, ...)`` to logits ``(B, C)``, with a linear layer at its end.

@@ -1,107 +1,114 @@
-"""The methods of the comparison by name: what each adds to one common training."""
+"""The methods of the experiments by the name that tables show: one registry.
+
+``A + B`` is the fusion of the two (:func:`~lpl_lib.lab.method.fuse`): ``"LA + LPL"``.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lpl_lib.base_losses import FocalLoss, class_balanced_weights
+from lpl_lib.base_losses import class_balanced_weights
 from lpl_lib.isda import ISDA
-from lpl_lib.lab.released import Norms, ReleasedWalk
-from lpl_lib.losses import PerturbedLoss
+from lpl_lib.lab.attached import AttachedLPL
+from lpl_lib.lab.method import Facts, Method, Task, fuse
+from lpl_lib.lab.released import ReleasedWalk
 from lpl_lib.lpl import (
     LPL,
     Algorithm1,
     Bound,
+    ClassStatistics,
     ConfidenceBound,
+    ConfidenceSplit,
     FixedBound,
     FrequencyBound,
     RankSplit,
+    Solver,
+    Split,
 )
-from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, Perturbation, log_prior
+from lpl_lib.multilabel import (
+    AsymmetricLoss,
+    BCELoss,
+    ClassAwareSampler,
+    LabelLoss,
+    MultilabelFocalLoss,
+    MultilabelLogitAdjustment,
+    MultilabelLPL,
+    NegativeScale,
+    PriorBound,
+    Rebalanced,
+)
+from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, log_prior
 
-SplitName = Literal["rank", "confidence"]
-SolverName = Literal["l2", "linf", "algorithm1"]
-
-
-# the engine looks at the loss of each epoch: no need to look at each batch
-_loss = partial(PerturbedLoss, check_values=False)
-
-
-def _nothing(share: float) -> None:
-    """The schedule of a method that stays the same throughout."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """What a method changes in training and at test time.
-
-    Attributes:
-        criterion: the training loss.
-        cosine_scale: scale of a cosine head, ``None`` for a linear one.
-        posthoc: ``(C,)``, subtracted from the test logits; ``None`` for nothing.
-        at_epoch: called before each epoch with the share of training done, in [0, 1).
-    """
-
-    criterion: PerturbedLoss
-    cosine_scale: float | None = None
-    posthoc: Tensor | None = None
-    at_epoch: Callable[[float], None] = field(default=_nothing)
+COSINE_SCALE = 30.0  # of LDAM's cosine head, as in its authors' code
 
 
 @dataclass(frozen=True)
-class Classes:
-    """What a method may know of its problem.
+class Entry:
+    """A method of the registry.
 
     Attributes:
-        counts: training images per class, ``(C,)``.
-        num_features: ``A``, width of the last layer's input.
-        split: how LPL divides the classes: ``"rank"`` (Eq. 10, long-tail sets) or
-            ``"confidence"`` (Eq. 9, balanced sets).
+        make: maps the facts of a problem and hyper-parameters to a method.
+        fixed: hyper-parameters that its name stands for.
+        cosine: it wants a cosine head.
+        corrects_prior: it makes up for the classes' unequal shares. Two of these do it
+            twice.
+        trains_as: the method that it differs from at test time only.
     """
 
-    counts: Tensor
-    num_features: int
-    split: SplitName = "rank"
+    make: Callable[..., Method]
+    fixed: dict[str, Any] = field(default_factory=dict)
+    cosine: bool = False
+    corrects_prior: bool = False
+    trains_as: str | None = None
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the hyper-parameters that are left to choose."""
+        names = list(inspect.signature(self.make).parameters)[1:]
+        return [name for name in names if name not in self.fixed]
 
 
-def cross_entropy(classes: Classes) -> Method:
+def plain(facts: Facts) -> Method:
     """Plain cross-entropy."""
-    return Method(_loss())
+    return Method()
 
 
-def focal(classes: Classes, gamma: float = 1.0) -> Method:
-    """:class:`~lpl_lib.base_losses.FocalLoss`."""
-    return Method(_loss(base_loss=FocalLoss(gamma)))
+def focal(facts: Facts, gamma: float = 1.0) -> Method:
+    """:class:`~lpl_lib.FocalLoss`."""
+    return Method(gamma=gamma)
 
 
-def class_balanced(classes: Classes, beta: float = 0.9999) -> Method:
-    """Cross-entropy with :func:`~lpl_lib.base_losses.class_balanced_weights`."""
-    weights = class_balanced_weights(classes.counts, beta)
-    return Method(_loss(base_loss=nn.CrossEntropyLoss(weights)))
+def smoothing(facts: Facts, smoothing: float = 0.1) -> Method:
+    """Label smoothing."""
+    return Method(smoothing=smoothing)
 
 
-def ldam(classes: Classes, max_margin: float = 0.5, scale: float = 30.0) -> Method:
-    """:class:`~lpl_lib.LDAM` on a cosine head."""
-    margins = LDAM(classes.counts, max_margin, scale)
-    return Method(_loss(margins), cosine_scale=scale)
+def class_weights(facts: Facts) -> Method:
+    """Weights ``N / (C n_c)``, whose mean over the samples is 1."""
+    return Method(weight=_inverse_frequency(facts.counts))
+
+
+def class_balanced(facts: Facts, beta: float = 0.9999) -> Method:
+    """:func:`~lpl_lib.class_balanced_weights`."""
+    return Method(weight=class_balanced_weights(facts.counts, beta))
+
+
+def ldam(facts: Facts, max_margin: float = 0.5, scale: float = COSINE_SCALE) -> Method:
+    """:class:`~lpl_lib.LDAM`."""
+    return Method(LDAM(facts.counts, max_margin, scale))
 
 
 def ldam_drw(
-    classes: Classes,
-    max_margin: float = 0.5,
-    scale: float = 30.0,
-    beta: float = 0.9999,
-    start: float = 0.8,
+    facts: Facts, max_margin: float = 0.5, beta: float = 0.9999, start: float = 0.8
 ) -> Method:
     """LDAM with class weights from a share ``start`` of training on (deferred)."""
-    weights = class_balanced_weights(classes.counts, beta)
+    weights = class_balanced_weights(facts.counts, beta)
     base: Any = nn.CrossEntropyLoss(torch.ones_like(weights))
 
     def at_epoch(share: float) -> None:
@@ -109,220 +116,357 @@ def ldam_drw(
         deferred = share < start - 1e-9
         base.weight.copy_(torch.ones_like(weights) if deferred else weights)
 
-    margins = LDAM(classes.counts, max_margin, scale)
-    return Method(_loss(margins, base), cosine_scale=scale, at_epoch=at_epoch)
+    margins = LDAM(facts.counts, max_margin, COSINE_SCALE)
+    return Method(margins, base_loss=base, at_epoch=(at_epoch,))
 
 
-def logit_adjustment(classes: Classes, tau: float = 1.0) -> Method:
+def logit_adjustment(facts: Facts, tau: float = 1.0) -> Method:
     """:class:`~lpl_lib.LogitAdjustment` in training."""
-    return Method(_loss(LogitAdjustment(classes.counts, tau)))
+    return Method(LogitAdjustment(facts.counts, tau))
 
 
-def logit_adjustment_posthoc(classes: Classes, tau: float = 1.0) -> Method:
-    """Plain training; ``tau log pi`` is taken off the test logits."""
-    return Method(_loss(), posthoc=tau * log_prior(classes.counts).float())
-
-
-def balanced_softmax(classes: Classes) -> Method:
+def balanced_softmax(facts: Facts) -> Method:
     """``log n`` added to the logits: logit adjustment with ``tau = 1``."""
-    return Method(_loss(LogitAdjustment(classes.counts)))
+    return Method(LogitAdjustment(facts.counts))
 
 
-def vector_scaling(classes: Classes, gamma: float = 0.2, tau: float = 1.0) -> Method:
+def posthoc_adjustment(facts: Facts, tau: float = 1.0) -> Method:
+    """Plain training; ``tau log pi`` is taken off the test logits."""
+    return Method(posthoc=tau * log_prior(facts.counts).float())
+
+
+def vector_scaling(facts: Facts, gamma: float = 0.05, tau: float = 1.0) -> Method:
     """:class:`~lpl_lib.VS`."""
-    return Method(_loss(VS(classes.counts, gamma, tau)))
+    return Method(VS(facts.counts, gamma, tau))
 
 
-def isda(classes: Classes, strength: float = 0.5) -> Method:
+def isda(facts: Facts, strength: float = 0.5) -> Method:
     """:class:`~lpl_lib.ISDA`, its strength raised linearly from 0 during training."""
-    return _with_isda(classes, strength, None)
+    if facts.head is None:
+        raise ValueError("head must be the net's last layer for ISDA, got None")
+    augmented = ISDA(facts.head, strength)
+
+    def at_epoch(share: float) -> None:
+        augmented.strength = strength * share
+
+    return Method(augmented, at_epoch=(at_epoch,))
 
 
-def lpl_fixed(
-    classes: Classes,
-    epsilon: float = 0.0,
-    num_head: int | None = None,
-    step_size: float = 0.1,
-    *,
-    solver: SolverName = "l2",
-) -> Method:
-    """:class:`~lpl_lib.LPL` alone, with the same bound ``epsilon`` for all classes.
+class SidedBound(Bound):
+    """Another bound, times one factor for the raised and one for the lowered classes.
 
-    ``num_head`` belongs to the split by rank, ``step_size`` to Algorithm 1.
+    Args:
+        bound: of all classes.
+        raised, lowered: factors, >= 0, for signs +1 and -1.
+
+    >>> SidedBound(FixedBound(2.0), raised=1.0, lowered=0.0)(None, torch.tensor([1., -1.]))
+    tensor([2., 0.])
     """
-    bound = FixedBound(epsilon)
-    return Method(_loss(_lpl(classes, bound, num_head, solver, step_size)))
+
+    def __init__(self, bound: Bound, raised: float, lowered: float) -> None:
+        super().__init__()
+        self.bound, self.raised, self.lowered = bound, raised, lowered
+        self.num_classes = bound.num_classes
+        self.uses_confidence = bound.uses_confidence
+        self.largest = bound.largest * max(raised, lowered)
+
+    def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
+        factor = torch.where(signs > 0, self.raised, self.lowered)
+        return self.bound(statistics, signs) * factor
 
 
-def lpl_varied(
-    classes: Classes,
+def lpl(
+    facts: Facts,
     epsilon: float = 0.0,
-    extra: float = 0.0,
+    extra: float = 1.0,
+    solver: str = "l2",
+    split: Literal["rank", "reversed", "confidence"] | None = None,
     num_head: int | None = None,
+    threshold: float | None = None,
+    raised: float = 1.0,
+    lowered: float = 1.0,
     step_size: float = 0.1,
-    *,
-    solver: SolverName = "l2",
+    decay: float | None = None,
+    attached: bool = False,
 ) -> Method:
-    """:class:`~lpl_lib.LPL` alone, with bounds from ``epsilon`` up to ``epsilon + extra``:
-    by frequency (Eq. 14) if classes are split by rank, by confidence (Eq. 13) else."""
-    bound = _varied(classes, epsilon, extra)
-    return Method(_loss(_lpl(classes, bound, num_head, solver, step_size)))
+    """:class:`~lpl_lib.LPL` with bounds from ``epsilon`` up to ``epsilon + extra``.
+
+    By frequency (Eq. 14) if classes are split by rank, by confidence (Eq. 13) else; with
+    ``extra = 0`` all classes have the same bound.
+
+    Args:
+        facts: of the problem; ``split`` and ``threshold`` may say otherwise.
+        epsilon, extra: the bound, in nats.
+        solver: ``"l2"``, ``"linf"``, ``"pgd"`` or ``"algorithm1"`` (with ``step_size``).
+        split: ``"reversed"`` raises the ``num_head`` most frequent classes.
+        num_head: how many classes are the head, if classes are split by rank.
+        threshold: of the confidence; ``None`` takes the mean over classes.
+        raised, lowered: factors on the bounds of the classes on either side.
+        step_size: of Algorithm 1.
+        decay: of the running confidence; ``None`` takes each batch by itself.
+        attached: whether the gradient flows through ``delta`` too.
+    """
+    counts, by = facts.counts, split or facts.split
+    bound: Bound = FixedBound(epsilon)
+    if by == "confidence":
+        division: Split = ConfidenceSplit(threshold)
+        if extra:
+            bound = ConfidenceBound(epsilon, extra)
+    else:
+        division = RankSplit(counts, num_head)
+        if by == "reversed":  # the rarest are lowered
+            raised_ones = int((division(None) < 0).sum())
+            division = RankSplit(1 / counts, len(counts) - raised_ones)
+        if extra:
+            bound = FrequencyBound(counts, epsilon, extra)
+    if (raised, lowered) != (1.0, 1.0):
+        bound = SidedBound(bound, raised, lowered)
+    chosen: Solver | str = Algorithm1(step_size) if solver == "algorithm1" else solver
+    kind = AttachedLPL if attached else LPL
+    return Method(kind(len(counts), bound, split=division, solver=chosen, decay=decay))
 
 
-def la_lpl(
-    classes: Classes,
-    tau: float = 1.0,
-    epsilon: float = 0.0,
-    extra: float = 0.0,
-    num_head: int | None = None,
-) -> Method:
-    """Logit adjustment, and LPL learned on the adjusted logits (Eq. 15)."""
-    adjusted = LogitAdjustment(classes.counts, tau)
-    return Method(
-        _loss(adjusted + _lpl(classes, _varied(classes, epsilon, extra), num_head))
-    )
+def learned_split(facts: Facts, epsilon: float = 1.0) -> Method:
+    """LPL whose split is learned with a meta set, :mod:`lpl_lib.lab.meta_split`."""
+    from lpl_lib.lab.meta_split import LookAhead, learned_lpl
+
+    if facts.meta is None:
+        raise ValueError("meta must be a set to learn the split with: data.meta = 5")
+    perturbation = learned_lpl(len(facts.counts), epsilon)
+    split: Any = perturbation.split
+    return Method(perturbation, hook=LookAhead(split, epsilon, facts.meta))
 
 
-def ldam_lpl(
-    classes: Classes,
-    max_margin: float = 0.5,
-    scale: float = 30.0,
-    epsilon: float = 0.0,
-    extra: float = 0.0,
-    num_head: int | None = None,
-) -> Method:
-    """LDAM on a cosine head, and LPL learned on logits less the margin."""
-    margins = LDAM(classes.counts, max_margin, scale)
-    both = margins + _lpl(classes, _varied(classes, epsilon, extra), num_head)
-    return Method(_loss(both), cosine_scale=scale)
-
-
-def isda_lpl(
-    classes: Classes,
-    strength: float = 0.5,
-    epsilon: float = 0.0,
-    extra: float = 0.0,
-    num_head: int | None = None,
-) -> Method:
-    """ISDA, and LPL learned on its logits."""
-    return _with_isda(
-        classes, strength, _lpl(classes, _varied(classes, epsilon, extra), num_head)
-    )
-
-
-def released(
-    classes: Classes,
+def released_walk(
+    facts: Facts,
     extra: float = 0.0,
     step_size: float = 0.25,
-    *,
-    norms: Norms = "rows",
+    norms: Literal["rows", "columns"] = "rows",
     through: bool = False,
 ) -> Method:
     """:class:`~lpl_lib.lab.released.ReleasedWalk`, of chapter 14."""
-    walk = ReleasedWalk(classes.counts, extra, step_size, norms=norms, through=through)
-    return Method(_loss(walk))
+    walk = ReleasedWalk(facts.counts, extra, step_size, norms=norms, through=through)
+    return Method(walk)
 
 
-METHODS: dict[str, Callable[..., Method]] = {
-    "ce": cross_entropy,
-    "focal": focal,
-    "class-balanced": class_balanced,
-    "ldam": ldam,
-    "ldam-drw": ldam_drw,
-    "la": logit_adjustment,
-    "la-posthoc": logit_adjustment_posthoc,
-    "balanced-softmax": balanced_softmax,
-    "vs": vector_scaling,
-    "isda": isda,
-    "lpl-fixed": lpl_fixed,
-    "lpl-varied": lpl_varied,
-    "lpl-fixed-linf": partial(lpl_fixed, solver="linf"),
-    "lpl-varied-linf": partial(lpl_varied, solver="linf"),
-    "lpl-fixed-algorithm1": partial(lpl_fixed, solver="algorithm1"),
-    "lpl-varied-algorithm1": partial(lpl_varied, solver="algorithm1"),
-    "la+lpl": la_lpl,
-    "ldam+lpl": ldam_lpl,
-    "isda+lpl": isda_lpl,
-    "walk": released,
-    "walk-columns": partial(released, norms="columns"),
-    "walk-columns-through": partial(released, norms="columns", through=True),
+def balanced_sampling(facts: Facts) -> Method:
+    """Samples drawn so that all classes are equally likely."""
+    weights = _inverse_frequency(facts.counts)
+
+    def order(targets: Tensor, draw: torch.Generator) -> Tensor:
+        size = len(targets)
+        return torch.multinomial(weights[targets], size, replacement=True, generator=draw)
+
+    return Method(sampler=order)
+
+
+def mix_up(facts: Facts, alpha: float = 0.2) -> Method:
+    """Mix-up of Zhang et al. 2018, by timm."""
+    return Method(mixup=alpha)
+
+
+def cut_mix(facts: Facts, alpha: float = 1.0) -> Method:
+    """CutMix of Yun et al. 2019, by timm, in every second batch."""
+    return Method(cutmix=alpha)
+
+
+def _inverse_frequency(counts: Tensor) -> Tensor:
+    return counts.sum() / (len(counts) * counts.float())
+
+
+def bce(facts: Facts) -> Method:
+    """Binary cross-entropy, a mean over images and labels."""
+    return Method(task="multilabel")
+
+
+def label_focal(facts: Facts, gamma: float = 2.0) -> Method:
+    """:class:`~lpl_lib.MultilabelFocalLoss`."""
+    return Method(base_loss=MultilabelFocalLoss(gamma), task="multilabel")
+
+
+def asl(facts: Facts, gamma_negative: float = 4.0, gamma_positive: float = 1.0) -> Method:
+    """:class:`~lpl_lib.AsymmetricLoss`."""
+    loss = AsymmetricLoss(gamma_negative, gamma_positive)
+    return Method(base_loss=loss, task="multilabel")
+
+
+def class_aware(facts: Facts) -> Method:
+    """BCE with :class:`~lpl_lib.multilabel.ClassAwareSampler`, as many images an epoch."""
+
+    def order(targets: Tensor, draw: torch.Generator) -> Tensor:
+        seed = int(torch.randint(2**31, (), generator=draw))
+        return torch.tensor([*ClassAwareSampler(targets, length=len(targets), seed=seed)])
+
+    return Method(sampler=order, task="multilabel")
+
+
+def rebalanced(facts: Facts, mu: float = 0.3) -> Method:
+    """Re-balanced BCE with class-aware sampling."""
+    loss = Rebalanced(facts.counts, mu=mu)
+    sampler = class_aware(facts).sampler
+    return Method(base_loss=loss, sampler=sampler, task="multilabel")
+
+
+def label_adjustment(facts: Facts, tau: float = 1.0) -> Method:
+    """:class:`~lpl_lib.MultilabelLogitAdjustment`."""
+    shift = MultilabelLogitAdjustment(facts.counts, facts.num_samples, tau)
+    return Method(shift, task="multilabel")
+
+
+def tolerant(
+    facts: Facts, kappa: float = 0.05, scale: float = 5.0, loss: LabelLoss | None = None
+) -> Method:
+    """Negative-tolerant regularisation: a bias and :class:`NegativeScale`."""
+    shift = MultilabelLogitAdjustment(facts.counts, facts.num_samples, kappa / scale)
+    base = NegativeScale(loss or BCELoss(), scale)
+    return Method(shift, base_loss=base, task="multilabel")
+
+
+def distribution_balanced(
+    facts: Facts,
+    kappa: float = 0.05,
+    scale: float = 5.0,
+    mu: float = 0.3,
+    loss: LabelLoss | None = None,
+) -> Method:
+    """The distribution-balanced loss: NTR, re-balanced, with class-aware sampling."""
+    part = tolerant(facts, kappa, scale, loss)
+    base: Any = part.base_loss
+    return Method(
+        part.perturbation,
+        base_loss=Rebalanced(facts.counts, base, mu=mu),
+        sampler=class_aware(facts).sampler,
+        task="multilabel",
+    )
+
+
+def label_lpl(facts: Facts, majority: float = 1.0, minority: float = 0.0) -> Method:
+    """:class:`~lpl_lib.MultilabelLPL` with :class:`~lpl_lib.multilabel.PriorBound`."""
+    facts_of = facts.counts, facts.num_samples
+    bound = PriorBound(*facts_of, majority, minority)
+    return Method(MultilabelLPL(*facts_of, bound=bound), task="multilabel")
+
+
+_FIXED, _ALG = {"extra": 0.0}, {"solver": "algorithm1"}
+_COLUMNS = {"norms": "columns"}
+
+METHODS: dict[Task, dict[str, Entry]] = {
+    "multiclass": {
+        "cross-entropy": Entry(plain),
+        "focal loss": Entry(focal),
+        "label smoothing": Entry(smoothing),
+        "class weights": Entry(class_weights, corrects_prior=True),
+        "class-balanced weights": Entry(class_balanced, corrects_prior=True),
+        "balanced sampling": Entry(balanced_sampling, corrects_prior=True),
+        "mix-up": Entry(mix_up),
+        "CutMix": Entry(cut_mix),
+        "LDAM": Entry(ldam, {"scale": COSINE_SCALE}, cosine=True),
+        "LDAM, linear head": Entry(ldam, {"scale": 1.0}),
+        "LDAM-DRW": Entry(ldam_drw, cosine=True),
+        "LA": Entry(logit_adjustment, corrects_prior=True),
+        "post-hoc LA": Entry(
+            posthoc_adjustment, corrects_prior=True, trains_as="cross-entropy"
+        ),
+        "balanced softmax": Entry(balanced_softmax, corrects_prior=True),
+        "VS": Entry(vector_scaling, corrects_prior=True),
+        "ISDA": Entry(isda),
+        "LPL": Entry(lpl),
+        "LPL, fixed": Entry(lpl, _FIXED),
+        "LPL, linf": Entry(lpl, {"solver": "linf"}),
+        "LPL, fixed, linf": Entry(lpl, _FIXED | {"solver": "linf"}),
+        "LPL, Algorithm 1": Entry(lpl, _ALG),
+        "LPL, fixed, Algorithm 1": Entry(lpl, _FIXED | _ALG),
+        "LPL, by confidence": Entry(
+            lpl, _FIXED | {"split": "confidence", "solver": "linf"}
+        ),
+        "LPL, learned": Entry(learned_split),
+        "released walk": Entry(released_walk, {"norms": "rows", "through": False}),
+        "released walk, columns": Entry(released_walk, _COLUMNS | {"through": False}),
+        "released walk, columns, through": Entry(
+            released_walk, _COLUMNS | {"through": True}
+        ),
+    },
+    "multilabel": {
+        "BCE": Entry(bce),
+        "focal loss": Entry(label_focal),
+        "ASL": Entry(asl),
+        "RS-BCE": Entry(class_aware),
+        "R-BCE": Entry(rebalanced),
+        "LA": Entry(label_adjustment, corrects_prior=True),
+        "NTR": Entry(tolerant, {"loss": None}),
+        "DB": Entry(distribution_balanced, {"loss": None}),
+        "DB-Focal": Entry(
+            distribution_balanced, {"loss": MultilabelFocalLoss(gamma=2.0, balance=2.0)}
+        ),
+        "LPL": Entry(label_lpl),
+    },
 }
-"""All methods by name. LPL is solved by ``"l2"`` where the name does not say otherwise;
-the walks are those of chapter 14."""
+"""All methods by task and name; sums of them, ``A + B``, are methods too.
 
-TRAINS_AS = {"la-posthoc": "ce"}
-"""Methods that differ from another at test time only, with the one they are trained as."""
+LPL varies its bounds and is solved by ``"l2"`` where the name does not say otherwise; the
+walks are those of chapter 14; RS-BCE is BCE with class-aware sampling.
+"""
 
 
-def build_method(name: str, classes: Classes, **parameters: Any) -> Method:
+def parts_of(name: str, task: Task = "multiclass") -> dict[str, Entry]:
+    """Return the entries that a name stands for, ``"LA + LPL"`` those of LA and LPL.
+
+    Raises:
+        ValueError: an unknown name; the known ones are listed.
+    """
+    known = METHODS[task]
+    names = name.split(" + ")
+    for part in names:
+        if part not in known:
+            raise ValueError(
+                f"method must be one of {list(known)}, or several joined by ' + ', got "
+                f"{name!r}"
+            )
+    return {part: known[part] for part in names}
+
+
+def hyper_parameters(name: str, task: Task = "multiclass") -> list[str]:
+    """Return the names of a method's hyper-parameters.
+
+    >>> hyper_parameters("LA + VS")
+    ['tau', 'gamma']
+    """
+    entries = parts_of(name, task).values()
+    return list(dict.fromkeys(p for entry in entries for p in entry.parameters))
+
+
+def build_method(
+    name: str, facts: Facts, task: Task = "multiclass", **parameters: Any
+) -> Method:
     """Return a method.
 
     Args:
-        name: one of :data:`METHODS`.
-        classes: what it may know of the problem.
-        parameters: its hyper-parameters, as in the function that :data:`METHODS` names.
+        name: of :data:`METHODS`, or several joined by ``" + "``.
+        facts: what it may know of the problem.
+        task: of the problem.
+        parameters: its hyper-parameters, as in the functions that :data:`METHODS` names;
+            each part takes those that it has.
 
     Raises:
         ValueError: an unknown name or hyper-parameter (the known ones are listed), or
             one out of range.
 
-    >>> classes = Classes(torch.tensor([90, 10]), num_features=4)
-    >>> build_method("la-posthoc", classes, tau=0.5).posthoc
+    >>> facts = Facts(torch.tensor([90, 10]))
+    >>> build_method("post-hoc LA", facts, tau=0.5).posthoc
     tensor([-0.0527, -1.1513])
-    >>> build_method("la", classes, taw=0.5)
+    >>> build_method("LA", facts, taw=0.5)
     Traceback (most recent call last):
     ...
-    ValueError: method 'la' has no hyper-parameter 'taw': it has ['tau']
+    ValueError: method 'LA' has no hyper-parameter 'taw': it has ['tau']
     """
-    known = hyper_parameters(name)
+    known = hyper_parameters(name, task)
     for parameter in parameters:
         if parameter not in known:
             raise ValueError(
                 f"method {name!r} has no hyper-parameter {parameter!r}: it has {known}"
             )
-    return METHODS[name](classes, **parameters)
-
-
-def hyper_parameters(name: str) -> list[str]:
-    """Return the names of a method's hyper-parameters.
-
-    >>> hyper_parameters("vs")
-    ['gamma', 'tau']
-    """
-    if name not in METHODS:
-        raise ValueError(f"method must be one of {list(METHODS)}, got {name!r}")
-    signature = inspect.signature(METHODS[name])
-    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return [p.name for p in signature.parameters.values() if p.kind == positional][1:]
-
-
-def _varied(classes: Classes, epsilon: float, extra: float) -> Bound:
-    if classes.split == "rank":
-        return FrequencyBound(classes.counts, epsilon, extra)
-    return ConfidenceBound(epsilon, extra)
-
-
-def _lpl(
-    classes: Classes,
-    bound: Bound,
-    num_head: int | None,
-    solver: SolverName = "l2",
-    step_size: float = 0.1,
-) -> LPL:
-    by_rank = classes.split == "rank"
-    return LPL(
-        len(classes.counts),
-        RankSplit(classes.counts, num_head) if by_rank else None,
-        bound,
-        Algorithm1(step_size) if solver == "algorithm1" else solver,
-    )
-
-
-def _with_isda(classes: Classes, strength: float, then: Perturbation | None) -> Method:
-    augmented = ISDA(len(classes.counts), classes.num_features, strength)
-
-    def at_epoch(share: float) -> None:
-        augmented.strength = strength * share
-
-    perturbation = augmented if then is None else augmented + then
-    return Method(_loss(perturbation), at_epoch=at_epoch)
+    made = []
+    for entry in parts_of(name, task).values():
+        own = {p: v for p, v in parameters.items() if p in entry.parameters}
+        made.append(entry.make(facts, **entry.fixed, **own))
+    return fuse(made)

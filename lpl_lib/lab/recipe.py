@@ -16,9 +16,11 @@ Positive = Annotated[float, Meta(gt=0)]
 Precision = Literal["no", "bf16", "fp16"]
 
 
-class Recipe(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of a specification: what it does not know is refused."""
+
+
+class Recipe(Section, frozen=True, kw_only=True):
     """How to train.
 
     Attributes:
@@ -57,7 +59,7 @@ class Recipe(
     def over(self, epochs: int) -> Recipe:
         """Return the recipe over another number of epochs, its schedule in proportion.
 
-        >>> ldam = Recipe(epochs=200, schedule="step", warmup_epochs=5, milestones=(160, 180))
+        >>> ldam = Recipe(epochs=200, warmup_epochs=5, milestones=(160, 180))
         >>> short = ldam.over(40)
         >>> short.warmup_epochs, short.milestones
         (1, (32, 36))

@@ -1,4 +1,4 @@
-"""The ledger of runs: one JSON object a line, appended whole; tables from records alone."""
+"""The ledger of runs: one JSON object a line, appended whole."""
 
 from __future__ import annotations
 
@@ -8,14 +8,8 @@ import os
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from lpl_lib.metrics import Interval, mean_interval
-
-if TYPE_CHECKING:  # at run time where it is used: it is slow to import
-    import pandas as pd
+from typing import Any
 
 Record = dict[str, Any]
 RESULTS = Path("results")
@@ -110,6 +104,18 @@ def lines(name: str) -> list[Record]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def records(name: str) -> list[Record]:
+    """Return the test records of an experiment as it stands now; none if none is there.
+
+    Args:
+        name: of the experiment, such as ``"digits-lt50"``.
+    """
+    from lpl_lib.lab.plan import current
+    from lpl_lib.lab.specification import load
+
+    return current(load(name), lines(name))
+
+
 def document(name: str) -> Record:
     """Return ``results/<name>.json``, such as a benchmark, wherever the reader is.
 
@@ -195,100 +201,33 @@ def _write(path: Path, data: bytes) -> None:
         os.close(target)
 
 
-def table(records: Iterable[Record], part: str = "test") -> pd.DataFrame:
-    """Return one row a run: method, seed, and accuracies in percent.
+def class_scores(record: Record) -> list[float]:
+    """Return a record's accuracy of each class, or average precision of each label, in
+    percent.
 
-    Columns: ``experiment``, ``method``, ``seed``, ``params`` (as text), ``all`` (mean
-    over classes; on balanced test sets the usual accuracy) and one for each group of
-    classes.
-
-    Args:
-        records: of one or several experiments.
-        part: ``"test"``, or ``"validation"`` for the search of hyper-parameters.
-
-    >>> runs = [{"method": "ce", "seed": 0, "part": "test", "experiment": "x",
-    ...          "params": {}, "hits": [9, 1], "tested": [10, 10], "groups": {"tail": [1]}}]
-    >>> table(runs)[["method", "all", "tail"]].values.tolist()
-    [['ce', 50.0, 10.0]]
+    >>> class_scores({"hits": [9, 1], "tested": [10, 10]})
+    [90.0, 10.0]
     """
-    import pandas as pd
+    if record.get("ap") is not None:
+        return [100 * value for value in record["ap"]]
+    pairs = zip(record["hits"], record["tested"], strict=True)
+    return [100 * hits / tested for hits, tested in pairs]
 
-    rows = []
-    for record in records:
-        if record["part"] != part:
-            continue
-        shares = [
-            100 * h / n for h, n in zip(record["hits"], record["tested"], strict=True)
-        ]
-        row = {name: record[name] for name in ("experiment", "method", "seed")}
-        row["params"] = as_text(record["params"])
-        row["all"] = sum(shares) / len(shares)
-        for name, members in record["groups"].items():
-            row[name] = sum(shares[c] for c in members) / len(members)
-        rows.append(row)
-    return pd.DataFrame(rows)
+
+def class_mean(record: Record) -> float:
+    """Return the mean of :func:`class_scores`: balanced accuracy, or mAP, in percent."""
+    scores = class_scores(record)
+    return sum(scores) / len(scores)
 
 
 def as_text(params: dict[str, Any]) -> str:
     """Return hyper-parameters in short.
 
-    >>> as_text({"tau": 1.0, "extra": 3})
-    'tau=1 extra=3'
+    >>> as_text({"tau": 1.0, "recipe.lr": 0.3})
+    'tau=1 lr=0.3'
     """
     return " ".join(
-        f"{name}={value:g}" if isinstance(value, (int, float)) else f"{name}={value}"
-        for name, value in params.items()
+        f"{name.rpartition('.')[2]}="
+        + (f"{v:g}" if isinstance(v, (int, float)) and not isinstance(v, bool) else f"{v}")
+        for name, v in params.items()
     )
-
-
-def interval(values: Iterable[float]) -> Interval:
-    """Return mean and 95 % interval; an interval of NaN for a single run.
-
-    >>> interval([70.0]).mean
-    70.0
-    """
-    runs = list(values)
-    return mean_interval(runs) if len(runs) > 1 else Interval(runs[0], float("nan"))
-
-
-def paired(
-    frame: pd.DataFrame, method: str, over: str, column: str = "all"
-) -> Interval | None:
-    """Return by how much ``method`` is above ``over``, over the seeds that both have.
-
-    Args:
-        frame: from :func:`table`, of one experiment.
-        method, over: names of methods.
-        column: ``"all"`` or a group.
-
-    Returns:
-        mean difference in percentage points with its 95 % interval; ``None`` if they
-        share no seed.
-    """
-    wide = frame.pivot_table(index="seed", columns="method", values=column)
-    if not {method, over} <= set(wide.columns):
-        return None
-    differences = (wide[method] - wide[over]).dropna()
-    return interval(differences) if len(differences) else None
-
-
-def markdown(frame: pd.DataFrame, over: str = "ce") -> str:
-    """Return the table of an experiment: a line a method, mean ± 95 % interval.
-
-    The last column is the difference to the method ``over``, paired by seed.
-    """
-    groups = list(frame.columns[5:])
-    head = ["method", "hyper-parameters", "seeds", "all", *groups, f"all, less {over}"]
-    lines = [head, ["---"] * len(head)]
-    for method, rows in frame.groupby("method", sort=False):
-        difference = paired(frame, str(method), over)
-        lines.append(
-            [
-                str(method),
-                ", ".join(dict.fromkeys(rows["params"])) or "none",
-                str(len(rows)),
-                *(str(interval(rows[name].dropna())) for name in ["all", *groups]),
-                "" if difference is None or method == over else str(difference),
-            ]
-        )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -262,9 +262,7 @@ class _Run:
             weight_decay=recipe.weight_decay,
             nesterov=recipe.nesterov,
         )
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=recipe.precision == "fp16"
-        )
+        self.scaler = torch.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.epoch, self.trained = 0, Trained()
 
     def one_epoch(self) -> None:
@@ -322,9 +320,7 @@ class _Run:
             images, labels = batch.images[:even], batch.targets[:even]
             batch = LabelledImages(*self.mixer(images, labels))
         half = torch.float16 if self.recipe.precision == "fp16" else torch.bfloat16
-        with torch.autocast(
-            self.device.type, half, enabled=self.recipe.precision != "no"
-        ):
+        with torch.autocast(self.device.type, half, enabled=self.recipe.precision != "no"):
             logits = self.model(batch.images)
         if self.recipe.precision != "no":
             logits = logits.float()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +16,11 @@ from torch import Tensor
 
 from lpl_lib.checks import check_count
 from lpl_lib.lab.data.images import LabelledImages
+from lpl_lib.lab.data.splits import hold_out
 
 # Grey levels beyond a byte: Pillow would cut them off at 255 without a word.
 WIDE_MODES = ("I", "F")
+TEST_SHARE = 0.2  # of a folder that has no test set of its own
 NAMED = 5  # files that an error lists by name
 
 
@@ -94,6 +98,66 @@ def read_folder(
             f"{folder} has none left"
         )
     return LabelledImages(images, targets), list(found.classes)
+
+
+def read_parts(
+    folder: str | Path, *, size: int | None = None, skip_corrupt: bool = False
+) -> tuple[LabelledImages, LabelledImages, list[str]]:
+    """Return training set, test set and class names of a folder.
+
+    Args:
+        folder: ``train/<class>/<image>`` and ``test/<class>/<image>``, or
+            ``<class>/<image>`` alone, a fifth of each class then is the test set.
+        size, skip_corrupt: as for :func:`read_folder`, whose errors it raises.
+
+    Raises:
+        ValueError: one of the two parts alone; classes or sizes that differ.
+    """
+    place = Path(folder)
+    parts = [place / "train", place / "test"]
+    there = [part.is_dir() for part in parts]
+    if not any(there):
+        data, names = read_folder(place, size=size, skip_corrupt=skip_corrupt)
+        kept, held = hold_out(data.targets, TEST_SHARE)
+        return data.subset(kept), data.subset(held), names
+    if not all(there):
+        raise ValueError(f"{place} must hold both train and test, or neither")
+    (train, names), (test, of_test) = (
+        read_folder(part, size=size, skip_corrupt=skip_corrupt) for part in parts
+    )
+    if names != of_test:
+        differ = sorted(set(names) ^ set(of_test))
+        raise ValueError(
+            f"train and test of {place} must have the same classes, but {differ[0]!r} is "
+            "in one of them only"
+        )
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise ValueError(
+            f"train and test of {place} must have images of one size, got "
+            f"{tuple(train.images.shape[2:])} and {tuple(test.images.shape[2:])}; bring "
+            "them to one by size="
+        )
+    return train, test, names
+
+
+def listing_digest(folder: str | Path) -> str:
+    """Return a digest of a folder's images, by name and size: what it is, undecoded.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(
+            f"folder must have one subfolder a class, but there is no {folder}"
+        )
+    # what ImageFolder reads: also behind links
+    walk = os.walk(folder, followlinks=True)
+    files = [Path(place) / name for place, _, names in walk for name in names]
+    total = hashlib.sha256()
+    for file in sorted(files):
+        entry = f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n"
+        total.update(entry.encode())
+    return total.hexdigest()[:16]
 
 
 def decode(

@@ -69,7 +69,7 @@ class Normalise(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return float32 images of the same shape."""
-        return images.float().sub_(self.mean).mul_(self.scale)
+        return (images.float() - self.mean) * self.scale
 
 
 def last_linear(net: nn.Module) -> tuple[str, nn.Linear | CosineLinear]:

@@ -1,0 +1,177 @@
+"""What a method changes in a training run, and how methods are fused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor, nn
+
+from lpl_lib.base_losses import FocalLoss
+from lpl_lib.checks import BaseLoss
+from lpl_lib.losses import PerturbedLoss
+from lpl_lib.perturbations import Perturbation
+
+if TYPE_CHECKING:  # who asks for names and numbers needs no loop
+    from lpl_lib.lab.data.images import LabelledImages
+    from lpl_lib.lab.training import Hook, Mixer, Sampler
+
+Task = Literal["multiclass", "multilabel"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a method may know of its problem.
+
+    Attributes:
+        counts: training images per class or label, ``(C,)``.
+        num_samples: training images; by default the sum of the counts.
+        head: the net's last layer, for ISDA.
+        split: how LPL divides the classes: ``"rank"`` (Eq. 10, long-tail sets) or
+            ``"confidence"`` (Eq. 9, balanced sets).
+        meta: a small balanced set, for the split that is learned.
+    """
+
+    counts: Tensor
+    num_samples: int = 0
+    head: nn.Module | None = None
+    split: Literal["rank", "confidence"] = "rank"
+    meta: LabelledImages | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method changes in a training run; the defaults change nothing.
+
+    A run has a few places where a method can take hold. Methods that take hold at
+    different places fuse by doing both. At one place, perturbations add and mixers take
+    turns; two base losses do not fuse.
+
+    Attributes:
+        perturbation: of the training logits.
+        gamma: exponent of the focal loss, >= 0.
+        smoothing: label smoothing, in [0, 1).
+        weight: of the classes, ``(C,)``.
+        base_loss: another base loss, in the place of the three above.
+        task: ``"multiclass"`` or ``"multilabel"``.
+        posthoc: ``(C,)``, subtracted from the test logits.
+        at_epoch: called before each epoch with the share of training done, in [0, 1).
+        sampler: draws the order of an epoch.
+        mixup, cutmix: parameters of the Beta distribution; 0 for none.
+        hook: called in each step, see :class:`lpl_lib.lab.training.Hook`.
+    """
+
+    perturbation: Perturbation | None = None
+    gamma: float = 0.0
+    smoothing: float = 0.0
+    weight: Tensor | None = None
+    base_loss: BaseLoss | None = None
+    task: Task = "multiclass"
+    posthoc: Tensor | None = None
+    at_epoch: tuple[Callable[[float], object], ...] = ()
+    sampler: Sampler | None = None
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    hook: Hook | None = None
+
+    @cached_property
+    def criterion(self) -> PerturbedLoss:
+        """The training loss.
+
+        Raises:
+            ValueError: two base losses.
+        """
+        named = {
+            "focal loss": self.gamma > 0,
+            "label smoothing": self.smoothing > 0,
+            "a base loss of its own": self.base_loss is not None,
+        }
+        found = [name for name, is_there in named.items() if is_there]
+        if len(found) > 1:
+            raise ValueError(
+                f"{found[0]} and {found[1]} are two base losses: a run has one, and "
+                "which of their products is meant would have to be said"
+            )
+        base: Any = self.base_loss
+        if self.gamma:
+            base = FocalLoss(self.gamma, self.weight)
+        elif self.weight is not None or self.smoothing:
+            base = nn.CrossEntropyLoss(self.weight, label_smoothing=self.smoothing)
+        # the loop looks at the loss of each epoch: no need to look at each batch
+        return PerturbedLoss(self.perturbation, base, task=self.task, check_values=False)
+
+    def additions(self, num_classes: int) -> dict[str, Any]:
+        """Return what the training loop is to do besides, as its keyword arguments."""
+
+        def at_epoch(share: float) -> None:
+            for call in self.at_epoch:
+                call(share)
+
+        return {
+            "at_epoch": at_epoch,
+            "sampler": self.sampler,
+            "mixer": self._mixer(num_classes),
+            "hook": self.hook,
+        }
+
+    def _mixer(self, num_classes: int) -> Mixer | None:
+        if not self.mixup and not self.cutmix:
+            return None
+        from timm.data.mixup import Mixup  # here, not above: it is slow to import
+
+        # CutMix in every second batch, as its authors; mix-up in each
+        return Mixup(
+            mixup_alpha=self.mixup,
+            cutmix_alpha=self.cutmix,
+            prob=1.0 if self.mixup else 0.5,
+            label_smoothing=0.0,
+            num_classes=num_classes,
+        )
+
+
+def fuse(methods: Sequence[Method]) -> Method:
+    """Return the method that does all of these, perturbations in the order given.
+
+    Raises:
+        ValueError: two base losses, two samplers, single labels and several.
+
+    >>> both = fuse([Method(smoothing=0.1), Method(mixup=0.2)])
+    >>> both.smoothing, both.mixup
+    (0.1, 0.2)
+    >>> fuse([Method(smoothing=0.1), Method(gamma=2.0)]).criterion
+    Traceback (most recent call last):
+    ...
+    ValueError: focal loss and label smoothing are two base losses: ...
+    """
+    return reduce(_both, methods, Method(task=methods[0].task))
+
+
+def _both(one: Method, other: Method) -> Method:
+    def only(name: str) -> Any:
+        found = [p for p in (getattr(one, name), getattr(other, name)) if p is not None]
+        if len(found) > 1:
+            raise ValueError(f"two methods bring a {name}: they do not fuse")
+        return found[0] if found else None
+
+    def total(name: str, combine: Callable[[Any, Any], Any]) -> Any:
+        a, b = getattr(one, name), getattr(other, name)
+        return b if a is None else a if b is None else combine(a, b)
+
+    if one.task != other.task:
+        raise ValueError(f"task must be the same, got {one.task} and {other.task}")
+    return Method(
+        perturbation=total("perturbation", lambda a, b: a + b),
+        gamma=max(one.gamma, other.gamma),
+        smoothing=max(one.smoothing, other.smoothing),
+        weight=total("weight", lambda a, b: a * b),
+        base_loss=only("base_loss"),
+        task=one.task,
+        posthoc=total("posthoc", lambda a, b: a + b),
+        at_epoch=one.at_epoch + other.at_epoch,
+        sampler=only("sampler"),
+        mixup=max(one.mixup, other.mixup),
+        cutmix=max(one.cutmix, other.cutmix),
+        hook=only("hook"),
+    )

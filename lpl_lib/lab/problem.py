@@ -1,0 +1,169 @@
+"""The images of a run: which are trained on, and which it is scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lpl_lib.lab.data import (
+    LabelledImages,
+    canvas_sets,
+    checksum,
+    cifar,
+    data_folder,
+    digits,
+    flip_labels,
+    hold_out,
+    long_tail_indices,
+)
+from lpl_lib.lab.data.folder import read_parts
+from lpl_lib.lab.files import write_whole
+from lpl_lib.lab.specification import Data, Groups
+from lpl_lib.metrics import frequency_groups
+
+Source = tuple[LabelledImages, LabelledImages, list[str]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The images of one run.
+
+    Attributes:
+        train: trained on.
+        scored: the test set, or images held out of the training set.
+        names: of the classes.
+        counts: training images per class, ``(C,)``.
+        indices: of the training images among those of the source; ``None`` for canvases.
+        validation: held out in a test run, too; may be ``None``.
+        meta: the meta set; may be ``None``.
+    """
+
+    train: LabelledImages
+    scored: LabelledImages
+    names: list[str]
+    counts: Tensor
+    indices: Tensor | None = None
+    validation: LabelledImages | None = None
+    meta: LabelledImages | None = None
+
+    @property
+    def checksum(self) -> dict[str, str]:
+        """Digests of what is trained on and of what is scored."""
+        return {"train": checksum(self.train), "scored": checksum(self.scored)}
+
+
+def load_problem(data: Data, seed: int, held_out: float = 0.0) -> Problem:
+    """Return the images of a run.
+
+    Args:
+        data: from the experiment.
+        seed: of the run, which draws what the experiment says is drawn anew.
+        held_out: share of each training class to score on in the place of the test set.
+            It is taken off before the long tail is drawn, so that it is balanced where
+            the source is.
+
+    Raises:
+        ValueError, RuntimeError, FileNotFoundError: see
+            :mod:`lpl_lib.lab.data.folder` and :mod:`lpl_lib.lab.data.cifar`.
+    """
+    draw = seed if data.draw == "seed" else data.draw
+    if data.name == "canvases":
+        sets = canvas_sets(draw)
+        scored = sets.validation if held_out else sets.test
+        labels = sets.train.targets.shape[1]
+        return Problem(
+            sets.train,
+            scored,
+            [str(k) for k in range(labels)],
+            sets.train.class_counts(labels),
+            validation=sets.validation,
+        )
+    pool, scored, names = load_source(data, seed if data.split == "seed" else data.split)
+    chosen = torch.arange(len(pool.targets))
+    validation = meta = None
+    if data.meta:
+        first = [(pool.targets == c).nonzero()[: data.meta, 0] for c in range(len(names))]
+        meta = pool.subset(torch.cat(first))
+        left = torch.ones(len(chosen), dtype=torch.bool)
+        left[torch.cat(first)] = False
+        chosen = chosen[left]
+    if held_out or data.held_out:
+        kept, held = hold_out(pool.targets[chosen], held_out or data.held_out, draw)
+        validation, chosen = pool.subset(chosen[held]), chosen[kept]
+        scored = validation if held_out else scored
+    if data.imbalance_ratio > 1:
+        tail = long_tail_indices(pool.targets[chosen], data.imbalance_ratio, seed=draw)
+        chosen = chosen[tail]
+    train = pool.subset(chosen)
+    if meta is not None and data.with_meta:
+        parts = zip(train, meta, strict=True)
+        train = LabelledImages(*(torch.cat(pair) for pair in parts))
+    if data.noise:
+        noisy = flip_labels(train.targets, len(names), data.noise, seed)
+        train = LabelledImages(train.images, noisy)
+    # noise may leave a class without an image
+    counts = train.class_counts(len(names)).clamp(min=1)
+    return Problem(train, scored, names, counts, chosen, validation, meta)
+
+
+def load_source(data: Data, split: int = 0) -> Source:
+    """Return a data set, decoded once a process: training set, test set, class names."""
+    place = str(data_folder() / Path(data.path).expanduser())
+    return _source(data.name, split, place, data.size, data.skip_corrupt)
+
+
+@lru_cache(maxsize=4)
+def _source(
+    name: str, split: int, place: str, size: int | None, skip_corrupt: bool
+) -> Source:
+    if name == "digits":
+        return *digits(seed=split), [str(c) for c in range(10)]
+    if name == "folder":
+        return read_parts(place, size=size, skip_corrupt=skip_corrupt)
+    if name == "random":
+        draw = torch.Generator().manual_seed(split)
+        images = torch.randint(256, (600, 3, 32, 32), generator=draw, dtype=torch.uint8)
+        both = LabelledImages(images, torch.arange(600) % 10)
+        parts = torch.arange(600).split([400, 200])
+        return both.subset(parts[0]), both.subset(parts[1]), [str(c) for c in range(10)]
+    return cifar(name)  # type: ignore[arg-type]
+
+
+def look_anew() -> None:
+    """Forget what was read of the images: they may have changed since."""
+    _source.cache_clear()
+
+
+def group_members(counts: Tensor, groups: Groups | None) -> dict[str, list[int]]:
+    """Return the classes of head, medium and tail; none for a balanced set, no empty group.
+
+    >>> group_members(torch.tensor([90, 30, 20]), Groups(head_above=50, tail_below=10))
+    {'head': [0], 'medium': [1, 2]}
+    """
+    if groups is None:
+        return {}
+    members = frequency_groups(
+        counts, head_above=groups.head_above, tail_below=groups.tail_below
+    )
+    return {name: part.tolist() for name, part in members.items() if len(part)}
+
+
+def save_indices(path: Path, data: Data, problem: Problem) -> None:
+    """Write down which training images a fixed long tail consists of, once.
+
+    Results move with the draw, so it is published: a line a class, each with the indices
+    of its images among the source's training images in their order (of their files, if
+    it is a folder). A draw anew for each seed is not written down.
+    """
+    fixed = data.draw != "seed" and data.imbalance_ratio > 1 and not data.with_meta
+    if path.exists() or not fixed or problem.indices is None:
+        return
+    lines = [f"# {data.label}, seed {data.draw}: training images of each class"]
+    for c in range(len(problem.names)):
+        members = problem.indices[problem.train.targets == c]
+        lines.append(" ".join(map(str, members.tolist())))
+    write_whole(path, lambda file: file.write(("\n".join(lines) + "\n").encode()))

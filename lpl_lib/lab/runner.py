@@ -1,0 +1,256 @@
+"""Do runs: train, score, record; skip what is recorded or in work elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lpl_lib.lab.checkpoint import Checkpoint
+from lpl_lib.lab.measures import MEASURES, Outcome, groups_of
+from lpl_lib.lab.method import Facts
+from lpl_lib.lab.methods import COSINE_SCALE, build_method, parts_of
+from lpl_lib.lab.models import Normalise, build_model, last_linear
+from lpl_lib.lab.plan import Run
+from lpl_lib.lab.problem import load_problem, save_indices
+from lpl_lib.lab.provenance import provenance
+from lpl_lib.lab.records import Record, append, class_mean, read
+from lpl_lib.lab.training import (
+    DivergedError,
+    PausedError,
+    Trained,
+    best_device,
+    deterministic,
+    train,
+)
+from lpl_lib.multilabel import average_precision
+
+
+def prepare(run: Run, device: torch.device | str = "cpu") -> Outcome:
+    """Return a run's problem, its net as the run's seed draws it, and its method."""
+    spec, task = run.own_spec, run.spec.data.task
+    problem = load_problem(spec.data, run.seed, run.held_out)
+    options = dict(spec.model)
+    name, images = options.pop("name"), problem.train.images
+    cosine = any(entry.cosine for entry in parts_of(run.method, task).values())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        net = build_model(
+            name,
+            len(problem.names),
+            images.shape[1],
+            cosine_scale=COSINE_SCALE if cosine else None,
+            **options,
+        )
+        if images.dtype == torch.uint8:
+            net = nn.Sequential(Normalise(images), net)
+    net.to(device)
+    facts = Facts(
+        problem.counts, len(images), last_linear(net)[1], spec.split, problem.meta
+    )
+    method = build_method(run.method, facts, task, **run.own_params)
+    return Outcome(run, problem, net, method)
+
+
+def trained(run: Run, device: torch.device | str = "cpu", **options: Any) -> Outcome:
+    """Return the outcome of a run: net, method, problem.
+
+    Args:
+        run: what is trained.
+        device: on which.
+        options: ``checkpoint``, ``until``, ``progress``, ... of
+            :func:`lpl_lib.lab.training.train`.
+
+    >>> from lpl_lib.lab.specification import load
+    >>> spec = load("digits-lt50", ["recipe.epochs=2"])
+    >>> trained(Run(spec, "LA + LPL"), progress=False).logits(torch.zeros(1, 1, 8, 8)).shape
+    torch.Size([1, 10])
+    """
+    outcome = prepare(run, device)
+    _train(outcome, **options)
+    return outcome
+
+
+def _train(outcome: Outcome, **options: Any) -> Trained:
+    method, run = outcome.method, outcome.run
+    return train(
+        outcome.net,
+        method.criterion,
+        outcome.problem.train,
+        run.own_spec.recipe,
+        seed=run.seed,
+        title=str(run),
+        **method.additions(len(outcome.problem.names)),
+        **options,
+    )
+
+
+def execute(
+    run: Run,
+    *,
+    checkpoint: Checkpoint | None = None,
+    until: float | None = None,
+    cpu: bool = False,
+    progress: bool | None = None,
+) -> Record:
+    """Do a run, or finish one that was interrupted; return its record.
+
+    Args:
+        run: what is done.
+        checkpoint, until, progress: of :func:`lpl_lib.lab.training.train`.
+        cpu: stay on the CPU although there is a GPU.
+
+    Raises:
+        ValueError, RuntimeError, OSError: from data, checkpoint or training, as they are.
+    """
+    began = time.monotonic()
+    device = torch.device("cpu") if cpu else best_device()
+    outcome = prepare(run, device)
+    spec, problem, done = run.own_spec, outcome.problem, Trained()
+    with contextlib.suppress(DivergedError):  # an outcome like others: no image is right
+        done = _train(outcome, checkpoint=checkpoint, until=until, progress=progress)
+    diverged = not done.loss
+    with deterministic():
+        scores = _scores(outcome, diverged)
+        measures: Record = {}
+        if not diverged and run.part == "test":
+            for name in spec.measures:
+                measures |= MEASURES[name](outcome)
+    wall = time.monotonic() - began
+    if done.start_epoch < spec.recipe.epochs:  # with what earlier processes trained
+        wall = max(wall, done.seconds)
+    return {
+        "key": run.key,
+        "experiment": run.spec.name,
+        "data": spec.data.label,
+        "method": run.method,
+        "params": run.params,
+        "chosen_by": run.chosen_by,
+        "seed": run.seed,
+        "part": run.part,
+        **scores,
+        "counts": problem.counts.tolist(),
+        "groups": groups_of(outcome),
+        "train_loss": _short(done.loss[-1]) if done.loss else None,
+        "diverged": diverged,
+        "measures": measures,
+        "parameters": sum(part.numel() for part in outcome.net.parameters()),
+        "config": run.config,
+        "checksum": problem.checksum,
+        "wall_seconds": round(wall, 2),
+        **provenance(device),
+    }
+
+
+def _scores(outcome: Outcome, diverged: bool) -> Record:
+    """Hits of each class or average precision of each label, on what is scored and, as a
+    share, on what was trained on."""
+    scored, train_set = outcome.problem.scored, outcome.problem.train
+    size = len(outcome.problem.names)
+    if outcome.run.spec.data.task == "multilabel":
+        nothing = [0.0] * size
+        return {
+            "ap": nothing if diverged else _precisions(outcome, scored),
+            "train_ap": nothing if diverged else _precisions(outcome, train_set),
+            "tested": scored.class_counts(size).tolist(),
+        }
+    counts = train_set.class_counts(size).clamp(min=1)
+    hits, right = [0] * size, [0] * size
+    if not diverged:
+        hits, right = outcome.hits(scored), outcome.hits(train_set)
+    return {
+        "hits": hits,
+        "tested": scored.class_counts(size).tolist(),
+        "train_accuracy": [_short(v) for v in (torch.tensor(right) / counts).tolist()],
+    }
+
+
+def _precisions(outcome: Outcome, data: Any) -> list[float]:
+    found: Tensor = average_precision(outcome.logits(data.images), data.targets)
+    return [round(value, 5) for value in found.tolist()]
+
+
+def run_all(
+    runs: Sequence[Run],
+    results: Path,
+    checkpoints: Path,
+    *,
+    until: float | None = None,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
+    **options: Any,
+) -> int:
+    """Do the runs that are not in their ledger; return how many were done.
+
+    Several runners may work on one list: each takes up what no other has in work (a lock
+    beside the checkpoint, which the system releases when its process dies).
+
+    Args:
+        runs: in this order.
+        results: folder of the ledgers.
+        checkpoints: folder for trainings that are not finished.
+        until: pause once ``time.monotonic()`` is past it.
+        say: is told what becomes of each run.
+        options: of :func:`execute`.
+    """
+    from filelock import FileLock, Timeout  # torch brings it along
+
+    done = 0
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    for number, run in enumerate(runs, 1):
+        if until is not None and time.monotonic() > until:
+            say("time is up; the same command goes on")
+            break
+        ledger = results / f"{run.spec.name}.jsonl"
+        if run.key in _keys(ledger):
+            continue
+        path = checkpoints / f"{run.training_key}.pt"
+        try:
+            with FileLock(path.with_suffix(".lock"), timeout=0):
+                if run.key in _keys(ledger):  # recorded since we looked
+                    continue
+                checkpoint = Checkpoint(path, run.training_key)
+                record = execute(run, checkpoint=checkpoint, until=until, **options)
+                if run.part == "test":
+                    data = run.own_spec.data
+                    place = results / "indices" / f"{run.spec.name}.txt"
+                    save_indices(place, data, load_problem(data, run.seed))
+                append(ledger, record)
+                if not _shared(run):
+                    checkpoint.remove()
+        except Timeout:
+            continue
+        except PausedError as pause:
+            say(str(pause))
+            break
+        score = f"{class_mean(record):.1f} %"
+        say(f"[{number}/{len(runs)}] {run}: {score}, {record['wall_seconds']} s")
+        done += 1
+    return done
+
+
+def _shared(run: Run) -> bool:
+    """Whether another method of the experiment is scored on the same training."""
+    task, names = run.spec.data.task, run.method.split(" + ")
+    late = {
+        name: entry.trains_as
+        for method in run.spec.methods
+        for name, entry in parts_of(method, task).items()
+        if entry.trains_as
+    }
+    return any(name in late or name in late.values() for name in names)
+
+
+def _keys(ledger: Path) -> set[str]:
+    return {record["key"] for record in read(ledger)}
+
+
+def _short(value: float) -> float:
+    """Six significant digits; JSON knows no more of infinity than of NaN."""
+    return float(f"{value:.6g}") if math.isfinite(value) else 1e30

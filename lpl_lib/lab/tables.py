@@ -1,0 +1,290 @@
+"""What a reader sees of records: tables, differences, verdicts, and where they are from."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from lpl_lib.lab.records import Record, as_text, class_scores
+from lpl_lib.metrics import Interval, mean_interval
+
+if TYPE_CHECKING:  # at run time where they are used: they are slow to import
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+FACTS = ["experiment", "method", "params", "seed"]
+
+
+def table(records: Iterable[Record], part: str = "test") -> pd.DataFrame:
+    """Return one row a run.
+
+    Columns: ``experiment``, ``method``, ``params`` (as text), ``seed``, then in percent
+    ``all`` (mean over classes of the accuracy, or over labels of the average precision),
+    one column for each group of classes, and ``train``, the accuracy on training images
+    (mean over classes, after the last epoch).
+
+    Args:
+        records: of one or several experiments.
+        part: ``"test"``, or ``"validation"`` for the search of hyper-parameters.
+
+    >>> runs = [{"method": "LA", "seed": 0, "part": "test", "experiment": "x",
+    ...          "params": {}, "hits": [9, 1], "tested": [10, 10], "groups": {"tail": [1]}}]
+    >>> table(runs)[["method", "all", "tail"]].values.tolist()
+    [['LA', 50.0, 10.0]]
+    """
+    import pandas as pd
+
+    rows = []
+    for record in records:
+        if record["part"] != part:
+            continue
+        scores = class_scores(record)
+        train = record.get("train_accuracy")
+        rows.append(
+            {
+                **{name: record[name] for name in FACTS},
+                "params": as_text(record["params"]),
+                "all": sum(scores) / len(scores),
+                **{
+                    name: sum(scores[c] for c in members) / len(members)
+                    for name, members in record["groups"].items()
+                },
+                "train": 100 * sum(train) / len(train) if train else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def columns_of(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of test scores: ``all``, and the groups."""
+    return [name for name in frame.columns if name not in (*FACTS, "train")]
+
+
+def interval(values: Iterable[float]) -> Interval:
+    """Return mean and 95 % interval; an interval of NaN for a single run.
+
+    >>> interval([70.0]).mean
+    70.0
+    """
+    runs = list(values)
+    return mean_interval(runs) if len(runs) > 1 else Interval(runs[0], float("nan"))
+
+
+def paired(
+    frame: pd.DataFrame, method: str, over: str, column: str = "all"
+) -> Interval | None:
+    """Return by how much ``method`` is above ``over``, over the seeds that both have.
+
+    Args:
+        frame: from :func:`table`, of one experiment.
+        method, over: names of methods.
+        column: ``"all"``, a group or ``"train"``.
+
+    Returns:
+        mean difference in percentage points with its 95 % interval; ``None`` if they
+        share no seed.
+    """
+    wide = frame.pivot_table(index="seed", columns="method", values=column)
+    if not {method, over} <= set(wide.columns):
+        return None
+    differences = (wide[method] - wide[over]).dropna()
+    return interval(differences) if len(differences) else None
+
+
+def summary(frame: pd.DataFrame, over: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a row a method and set of hyper-parameters, as texts.
+
+    Columns: number of seeds; mean ± 95 % interval of ``all`` and of each group; the mean
+    of ``train``; and for each method in ``over`` the difference of ``all`` in points,
+    paired by seed.
+    """
+    import pandas as pd
+
+    out = []
+    several = frame.groupby("method")["params"].nunique().max() > 1
+    for (method, params), rows in frame.groupby(["method", "params"], sort=False):
+        row = {"method": f"{method} {params}".strip() if several else method}
+        row["seeds"] = str(len(rows))
+        row |= {name: _text(interval(rows[name])) for name in columns_of(frame)}
+        row["train"] = f"{rows['train'].mean():.1f}" if rows["train"].notna().all() else ""
+        for other in over:
+            rest = frame[frame["method"] == other]
+            both = pd.concat([rows, rest])
+            found = None if method == other else paired(both, method, other)
+            row[f"over {other}"] = "" if found is None else _text(found, sign=True)
+        out.append(row)
+    return pd.DataFrame(out).set_index("method")
+
+
+def accuracies(runs: Sequence[Record]) -> str:
+    """Return :func:`summary` of records as text: seeds, mean ± 95 % interval by group."""
+    return _aligned(summary(table(runs)))
+
+
+def differences(
+    runs: Sequence[Record],
+    over: Sequence[str] = ("cross-entropy", "LA"),
+    column: str = "all",
+) -> str:
+    """Return a text table of differences in points, paired by seed, to some methods."""
+    frame = table(runs)
+    frame["all"] = frame[column]
+    found = summary(frame, over)
+    return _aligned(found[[f"over {other}" for other in over]])
+
+
+def markdown(frame: pd.DataFrame, over: Sequence[str] = ("cross-entropy",)) -> str:
+    """Return :func:`summary` as a table in Markdown."""
+    found = summary(frame, over).reset_index()
+    lines = [[*found.columns], ["---"] * len(found.columns), *found.values.tolist()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _aligned(frame: pd.DataFrame) -> str:
+    """Texts flush right, the methods flush left."""
+    rows = [["", *frame.columns], *([name, *row] for name, *row in frame.itertuples())]
+    widths = [max(len(row[k]) for row in rows) + 2 for k in range(len(rows[0]))]
+    return "\n".join(
+        row[0].ljust(widths[0])
+        + "".join(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    )
+
+
+def origin(runs: Sequence[Record]) -> str:
+    """Return where records of one experiment come from: the stamp under a table.
+
+    Runs, seeds, a digest of the configurations' keys (it changes when a run is added, or
+    a configuration changed), commits, device, dates and wall time.
+
+    >>> origin([])
+    'no run is recorded yet'
+    """
+    if not runs:
+        return "no run is recorded yet"
+    keys = "".join(sorted(run["key"] for run in runs))
+    seeds = sorted({run["seed"] for run in runs})
+    dates = sorted({run["date"][:10] for run in runs})
+    hours = sum(run["wall_seconds"] for run in runs) / 3600
+    commits = sorted({(run["commit"] or "unknown")[:7] for run in runs})
+    span = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    parts = [
+        f"{runs[0]['experiment']}: {len(runs)} runs, {span}; last epoch; configurations "
+        f"{hashlib.sha256(keys.encode()).hexdigest()[:12]}",
+        f"commit {', '.join(commits)}; "
+        f"{', '.join(sorted({run['device'] for run in runs}))}; "
+        f"{' to '.join(dict.fromkeys([dates[0], dates[-1]]))}; {hours:.1f} hours",
+    ]
+    return "\n".join(textwrap.fill(part, 78, subsequent_indent="  ") for part in parts)
+
+
+def order(frame: pd.DataFrame, method: str, over: str) -> tuple[Interval | None, str]:
+    """Return by how much a method is above another, and what that says.
+
+    Args:
+        frame: from :func:`table`, of one experiment; may be empty.
+        method, over: the one that is said to be better, and the other.
+
+    Returns:
+        mean difference with its 95 % interval, ``None`` if not recorded; and ``"agrees"``
+        (the interval lies above 0), ``"contradicts"`` (below), ``"cannot be told"`` (it
+        holds 0, or there is one seed only) or ``"not recorded"``.
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"seed": [0, 1, 0, 1], "method": ["a", "a", "b", "b"],
+    ...                       "all": [9.0, 8.0, 5.0, 4.5]})
+    >>> order(frame, "a", "b")[1], order(frame, "b", "a")[1], order(frame, "c", "a")[1]
+    ('agrees', 'contradicts', 'not recorded')
+    """
+    found = None if frame.empty else paired(frame, method, over)
+    if found is None:
+        return None, "not recorded"
+    if found.mean - found.half > 0:
+        return found, "agrees"
+    if found.mean + found.half < 0:
+        return found, "contradicts"
+    return found, "cannot be told"
+
+
+def verdict(error: float, frame: pd.DataFrame, method: str) -> tuple[Interval | None, str]:
+    """Compare a published error with the recorded one of the same set and net.
+
+    Args:
+        error: published top-1 error, percent.
+        frame: from :func:`table`; may be empty.
+        method: its name.
+
+    Returns:
+        our error, ``None`` if not run; and ``"not run: needs a GPU"``, ``"one seed: no
+        verdict"``, ``"reproduced"`` (the published figure lies in our 95 % interval, or
+        less than half a point from our mean), ``"ours is lower"``, ``"ours is higher"``.
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"method": ["LA"] * 3, "all": [78.0, 77.5, 77.0]})
+    >>> verdict(22.3, frame, "LA")[1], verdict(29.6, frame, "LPL")[1]
+    ('reproduced', 'not run: needs a GPU')
+    """
+    values = [] if frame.empty else [*frame.loc[frame["method"] == method, "all"]]
+    if not values:
+        return None, "not run: needs a GPU"
+    ours = interval([100 - value for value in values])
+    if len(values) == 1:
+        return ours, "one seed: no verdict"
+    if abs(ours.mean - error) <= max(ours.half, 0.5):
+        return ours, "reproduced"
+    return ours, "ours is lower" if ours.mean < error else "ours is higher"
+
+
+def dot_plot(frame: pd.DataFrame, title: str = "", over: str | None = None) -> Figure:
+    """Return a figure: for each method its seeds, mean and interval, by group.
+
+    Args:
+        frame: from :func:`table`, of one experiment.
+        title: of the figure.
+        over: a method, to show differences to it, paired by seed, in its place.
+    """
+    import matplotlib.pyplot as plt
+
+    columns, what = columns_of(frame), "accuracy, %"
+    if over is not None:
+        base = frame[frame["method"] == over].set_index("seed")[columns]
+        frame = frame[frame["method"] != over].copy()
+        frame[columns] -= base.reindex(frame["seed"]).to_numpy()
+        what = f"points over {over}"
+    methods = list(dict.fromkeys(frame["method"]))[::-1]
+    figure, axes = plt.subplots(
+        1,
+        len(columns),
+        figsize=(1.5 + 2.3 * len(columns), 0.8 + 0.28 * len(methods)),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, column in zip(axes[0], columns, strict=True):
+        for row, method in enumerate(methods):
+            values = frame.loc[frame["method"] == method, column].dropna()
+            mean, half = interval(values)
+            axis.plot(
+                values,
+                [row] * len(values),
+                ".",
+                color="#56B4E9",
+                ms=3,
+                zorder=1,  # below the intervals, and all in one picture of an SVG
+                rasterized=True,
+            )
+            axis.errorbar(mean, row, xerr=half, fmt="o", ms=4, color="#333333", capsize=2)
+        axis.set(title=column, xlabel=what)
+    axes[0, 0].set_yticks(range(len(methods)), methods)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def _text(found: Interval, *, sign: bool = False) -> str:
+    """A mean and its interval; the mean alone of a single run."""
+    mean = round(found.mean, 1) + 0.0  # no "-0.0"
+    shown = f"{mean:+.1f}" if sign else f"{mean:.1f}"
+    return shown if found.half != found.half else f"{shown} ± {found.half:.1f}"
