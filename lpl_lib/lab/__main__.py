@@ -9,8 +9,8 @@ python -m lpl_lib.lab mine.toml                # your own images
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -64,14 +64,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(given)
+    options = parser().parse_args(arguments)
     if options.tiny:
         options.set += TINY
         options.cpu = True
         options.results = options.checkpoints = Path("runs") / "tiny"
-    if options.minutes is not None:
-        options.until = time.monotonic() + 60 * options.minutes
+    options.began = time.monotonic()
     try:
         for name in options.experiment:
             spec = _spec(name, options)
@@ -94,17 +92,12 @@ def _spec(name: str, options: argparse.Namespace) -> Specification:
 
 def _stage(spec: Specification, search: bool, options: argparse.Namespace) -> int:
     """The trial runs or the test runs of one experiment, or what is to be said of them."""
+    from lpl_lib.lab.plan import planned, search_runs
+
     ledger = options.results / f"{spec.name}.jsonl"
     methods = _methods(spec, options.methods)
     if options.table:
         return _show(spec, methods, ledger)
-    if options.jobs > 1 and not options.missing:
-        return _spread(spec, search, options)
-    from lpl_lib.lab.plan import planned, search_runs
-    from lpl_lib.lab.problem import look_anew
-
-    look_anew()
-    runs: list[Run]
     if search:
         runs = search_runs(spec, methods)
         if not runs:
@@ -116,51 +109,51 @@ def _stage(spec: Specification, search: bool, options: argparse.Namespace) -> in
         missing = [run for run in runs if run.key not in recorded]
         print(*missing, f"{len(missing)} of {len(runs)} runs are missing", sep="\n")
         return 0
+    if options.jobs == 1 or not runs:
+        _work(runs, options)
+        return 0
+    from lpl_lib.lab.problem import load_source
+
+    if spec.data.name in ("cifar10", "cifar100"):
+        load_source(spec.data)  # one download; the processes find it there
+    # processes of their own on the same list: locks keep them apart
+    options.quiet = True
+    options.threads = options.threads or max((os.cpu_count() or 1) // options.jobs, 1)
+    processes = multiprocessing.get_context("spawn")
+    workers = [
+        processes.Process(target=_work, args=(runs, options), daemon=True)
+        for _ in "x" * options.jobs
+    ]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return max(abs(worker.exitcode or 0) for worker in workers)
+    finally:
+        for worker in workers:
+            worker.terminate()
+
+
+def _work(runs: list[Run], options: argparse.Namespace) -> None:
+    """Do runs, in this process."""
     import torch
 
+    from lpl_lib.lab.problem import look_anew
     from lpl_lib.lab.runner import run_all
 
+    look_anew()
     if options.threads:
         torch.set_num_threads(options.threads)
+    until = None if options.minutes is None else options.began + 60 * options.minutes
     run_all(
         runs,
         options.results,
         options.checkpoints,
-        until=getattr(options, "until", None),
+        until=until,
         cpu=options.cpu,
         progress=False if options.quiet else None,
     )
-    return 0
-
-
-def _spread(spec: Specification, search: bool, options: argparse.Namespace) -> int:
-    """Start several processes on the same list; locks keep them apart."""
-    if spec.data.name in ("cifar10", "cifar100"):
-        from lpl_lib.lab.problem import load_source
-
-        load_source(spec.data)  # one download; the processes find it there
-    threads = options.threads or max((os.cpu_count() or 1) // options.jobs, 1)
-    own = [spec.name if spec.name in available() else options.experiment[0]]
-    own += ["--threads", str(threads), "--quiet"]
-    own += ["--results", str(options.results), "--checkpoints", str(options.checkpoints)]
-    own += ["--search"] * search + ["--cpu"] * options.cpu
-    for name in ("methods", "seeds", "set"):
-        values = getattr(options, name) or []
-        own += [f"--{name}", *values] if values else []
-    if options.minutes is not None:
-        left = max(options.until - time.monotonic(), 0) / 60
-        own += ["--minutes", str(left)]
-    # this package, from wherever it was imported and in whatever folder we are
-    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    command = [sys.executable, "-m", "lpl_lib.lab", *own]
-    workers = [subprocess.Popen(command, env=environment) for _ in range(options.jobs)]
-    try:
-        # the status of a process that a signal ended is negative
-        return max(abs(worker.wait()) for worker in workers)
-    finally:
-        for worker in workers:
-            worker.terminate()
 
 
 def _show(spec: Specification, methods: list[str], ledger: Path) -> int:

@@ -13,36 +13,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+import lpl_lib.lpl as pieces
+import lpl_lib.multilabel as ml
 from lpl_lib.base_losses import class_balanced_weights
 from lpl_lib.isda import ISDA
 from lpl_lib.lab.attached import AttachedLPL
 from lpl_lib.lab.method import Facts, Method, Task, fuse
 from lpl_lib.lab.released import ReleasedWalk
-from lpl_lib.lpl import (
-    LPL,
-    Algorithm1,
-    Bound,
-    ClassStatistics,
-    ConfidenceBound,
-    ConfidenceSplit,
-    FixedBound,
-    FrequencyBound,
-    RankSplit,
-    Solver,
-    Split,
-)
-from lpl_lib.multilabel import (
-    AsymmetricLoss,
-    BCELoss,
-    ClassAwareSampler,
-    LabelLoss,
-    MultilabelFocalLoss,
-    MultilabelLogitAdjustment,
-    MultilabelLPL,
-    NegativeScale,
-    PriorBound,
-    Rebalanced,
-)
+from lpl_lib.lpl import LPL, Bound, ClassStatistics, RankSplit, Solver, Split
 from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, log_prior
 
 COSINE_SCALE = 30.0  # of LDAM's cosine head, as in its authors' code
@@ -159,7 +137,8 @@ class SidedBound(Bound):
         bound: of all classes.
         raised, lowered: factors, >= 0, for signs +1 and -1.
 
-    >>> SidedBound(FixedBound(2.0), raised=1.0, lowered=0.0)(None, torch.tensor([1., -1.]))
+    >>> bound = SidedBound(pieces.FixedBound(2.0), raised=1.0, lowered=0.0)
+    >>> bound(None, torch.tensor([1.0, -1.0]))
     tensor([2., 0.])
     """
 
@@ -207,21 +186,23 @@ def lpl(
         attached: whether the gradient flows through ``delta`` too.
     """
     counts, by = facts.counts, split or facts.split
-    bound: Bound = FixedBound(epsilon)
+    bound: Bound = pieces.FixedBound(epsilon)
     if by == "confidence":
-        division: Split = ConfidenceSplit(threshold)
+        division: Split = pieces.ConfidenceSplit(threshold)
         if extra:
-            bound = ConfidenceBound(epsilon, extra)
+            bound = pieces.ConfidenceBound(epsilon, extra)
     else:
         division = RankSplit(counts, num_head)
         if by == "reversed":  # the rarest are lowered
             raised_ones = int((division(None) < 0).sum())
             division = RankSplit(1 / counts, len(counts) - raised_ones)
         if extra:
-            bound = FrequencyBound(counts, epsilon, extra)
+            bound = pieces.FrequencyBound(counts, epsilon, extra)
     if (raised, lowered) != (1.0, 1.0):
         bound = SidedBound(bound, raised, lowered)
-    chosen: Solver | str = Algorithm1(step_size) if solver == "algorithm1" else solver
+    chosen: Solver | str = (
+        pieces.Algorithm1(step_size) if solver == "algorithm1" else solver
+    )
     kind = AttachedLPL if attached else LPL
     return Method(kind(len(counts), bound, split=division, solver=chosen, decay=decay))
 
@@ -281,12 +262,12 @@ def bce(facts: Facts) -> Method:
 
 def label_focal(facts: Facts, gamma: float = 2.0) -> Method:
     """:class:`~lpl_lib.MultilabelFocalLoss`."""
-    return Method(base_loss=MultilabelFocalLoss(gamma), task="multilabel")
+    return Method(base_loss=ml.MultilabelFocalLoss(gamma), task="multilabel")
 
 
 def asl(facts: Facts, gamma_negative: float = 4.0, gamma_positive: float = 1.0) -> Method:
     """:class:`~lpl_lib.AsymmetricLoss`."""
-    loss = AsymmetricLoss(gamma_negative, gamma_positive)
+    loss = ml.AsymmetricLoss(gamma_negative, gamma_positive)
     return Method(base_loss=loss, task="multilabel")
 
 
@@ -295,30 +276,32 @@ def class_aware(facts: Facts) -> Method:
 
     def order(targets: Tensor, draw: torch.Generator) -> Tensor:
         seed = int(torch.randint(2**31, (), generator=draw))
-        return torch.tensor([*ClassAwareSampler(targets, length=len(targets), seed=seed)])
+        return torch.tensor(
+            [*ml.ClassAwareSampler(targets, length=len(targets), seed=seed)]
+        )
 
     return Method(sampler=order, task="multilabel")
 
 
 def rebalanced(facts: Facts, mu: float = 0.3) -> Method:
     """Re-balanced BCE with class-aware sampling."""
-    loss = Rebalanced(facts.counts, mu=mu)
+    loss = ml.Rebalanced(facts.counts, mu=mu)
     sampler = class_aware(facts).sampler
     return Method(base_loss=loss, sampler=sampler, task="multilabel")
 
 
 def label_adjustment(facts: Facts, tau: float = 1.0) -> Method:
     """:class:`~lpl_lib.MultilabelLogitAdjustment`."""
-    shift = MultilabelLogitAdjustment(facts.counts, facts.num_samples, tau)
+    shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, tau)
     return Method(shift, task="multilabel")
 
 
 def tolerant(
-    facts: Facts, kappa: float = 0.05, scale: float = 5.0, loss: LabelLoss | None = None
+    facts: Facts, kappa: float = 0.05, scale: float = 5.0, loss: ml.LabelLoss | None = None
 ) -> Method:
     """Negative-tolerant regularisation: a bias and :class:`NegativeScale`."""
-    shift = MultilabelLogitAdjustment(facts.counts, facts.num_samples, kappa / scale)
-    base = NegativeScale(loss or BCELoss(), scale)
+    shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, kappa / scale)
+    base = ml.NegativeScale(loss or ml.BCELoss(), scale)
     return Method(shift, base_loss=base, task="multilabel")
 
 
@@ -327,14 +310,14 @@ def distribution_balanced(
     kappa: float = 0.05,
     scale: float = 5.0,
     mu: float = 0.3,
-    loss: LabelLoss | None = None,
+    loss: ml.LabelLoss | None = None,
 ) -> Method:
     """The distribution-balanced loss: NTR, re-balanced, with class-aware sampling."""
     part = tolerant(facts, kappa, scale, loss)
     base: Any = part.base_loss
     return Method(
         part.perturbation,
-        base_loss=Rebalanced(facts.counts, base, mu=mu),
+        base_loss=ml.Rebalanced(facts.counts, base, mu=mu),
         sampler=class_aware(facts).sampler,
         task="multilabel",
     )
@@ -343,8 +326,8 @@ def distribution_balanced(
 def label_lpl(facts: Facts, majority: float = 1.0, minority: float = 0.0) -> Method:
     """:class:`~lpl_lib.MultilabelLPL` with :class:`~lpl_lib.multilabel.PriorBound`."""
     facts_of = facts.counts, facts.num_samples
-    bound = PriorBound(*facts_of, majority, minority)
-    return Method(MultilabelLPL(*facts_of, bound=bound), task="multilabel")
+    bound = ml.PriorBound(*facts_of, majority, minority)
+    return Method(ml.MultilabelLPL(*facts_of, bound=bound), task="multilabel")
 
 
 _FIXED, _ALG = {"extra": 0.0}, {"solver": "algorithm1"}
@@ -396,7 +379,7 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "NTR": Entry(tolerant, {"loss": None}),
         "DB": Entry(distribution_balanced, {"loss": None}),
         "DB-Focal": Entry(
-            distribution_balanced, {"loss": MultilabelFocalLoss(gamma=2.0, balance=2.0)}
+            distribution_balanced, {"loss": ml.MultilabelFocalLoss(gamma=2.0, balance=2.0)}
         ),
         "LPL": Entry(label_lpl),
     },

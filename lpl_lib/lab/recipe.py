@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from lpl_lib.lab.schedules import Schedule
-
 Count = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
 Number = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
+Schedule = Literal["constant", "step", "cosine", "one-cycle"]
 Precision = Literal["no", "bf16", "fp16"]
 
 

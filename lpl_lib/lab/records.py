@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import urllib.error
 import urllib.request
 import warnings
 from pathlib import Path
 from typing import Any
+
+from lpl_lib.lab.files import write_whole
 
 Record = dict[str, Any]
 RESULTS = Path("results")
@@ -17,15 +18,14 @@ PUBLISHED = "https://raw.githubusercontent.com/logit-perturbation/book/main/resu
 
 
 class TornLineWarning(UserWarning):
-    """A line of a ledger that a crash cut in half."""
+    """A line of a ledger that is damaged."""
 
 
 def append(path: str | Path, record: Record) -> bool:
     """Append a record, whole or not at all; return whether it was new.
 
-    Writers take turns by a lock beside the file. A line that a crash has cut in half is
-    moved aside first, into ``.<name>.torn``, with a warning. A record whose ``key``
-    stands in the file already is not written again.
+    Writers take turns by a lock beside the file. A record whose ``key`` stands in the
+    file already is not written again.
 
     Args:
         path: of the ledger, ``<experiment>.jsonl``; made if missing.
@@ -46,16 +46,15 @@ def append(path: str | Path, record: Record) -> bool:
     from filelock import FileLock  # torch brings it along
 
     path = Path(path)
-    line = (
-        json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        + "\n"
-    )
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.01):
-        _mend_end(path)
         if record["key"] in {known.get("key") for known in read(path)}:
             return False
-        _write(path, line.encode())
+        before = path.read_bytes() if path.exists() else b""
+        if before and not before.endswith(b"\n"):  # cut off by hand or by a copy
+            before += b"\n"
+        write_whole(path, lambda file: file.write(before + line.encode() + b"\n"))
     return True
 
 
@@ -158,47 +157,6 @@ def _parsed(line: bytes) -> Record | None:
     except ValueError:  # of JSON, or of UTF-8
         return None
     return record if isinstance(record, dict) else None
-
-
-def _mend_end(path: Path) -> None:
-    """Have the file end with a whole line: end it, or move its last half aside."""
-    content = path.read_bytes() if path.exists() else b""
-    whole = content.rfind(b"\n") + 1
-    torn = content[whole:]
-    if not torn:
-        return
-    if _parsed(torn) is not None:  # all there but for the line's end
-        _write(path, b"\n")
-        return
-    aside = path.with_name(f".{path.stem}.torn")
-    _write(aside, torn + b"\n")
-    os.truncate(path, whole)
-    warnings.warn(
-        f"{path} ended in half a line, left by a crash: it is kept in {aside}, its run "
-        "will be repeated",
-        TornLineWarning,
-        stacklevel=3,
-    )
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Append bytes and wait for the disk; on failure leave the file as it was."""
-    target = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        before = os.fstat(target).st_size
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(target, rest) :]
-            os.fsync(target)
-        except OSError as error:
-            os.ftruncate(target, before)
-            raise OSError(
-                f"{path} could not be written ({error.strerror}): nothing was recorded, "
-                "the run will be recorded when it is started again"
-            ) from error
-    finally:
-        os.close(target)
 
 
 def class_scores(record: Record) -> list[float]:

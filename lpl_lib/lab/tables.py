@@ -110,16 +110,20 @@ def summary(frame: pd.DataFrame, over: Sequence[str] = ()) -> pd.DataFrame:
         row |= {name: _text(interval(rows[name])) for name in columns_of(frame)}
         row["train"] = f"{rows['train'].mean():.1f}" if rows["train"].notna().all() else ""
         for other in over:
-            rest = frame[frame["method"] == other]
-            both = pd.concat([rows, rest])
-            found = None if method == other else paired(both, method, other)
-            row[f"over {other}"] = "" if found is None else _text(found, sign=True)
+            base = frame[frame["method"] == other]
+            base = base[base["params"] == base["params"].iloc[0]]  # its first settings
+            gain = rows.set_index("seed")["all"] - base.set_index("seed")["all"]
+            same = base.index.equals(rows.index) or gain.dropna().empty
+            found = "" if same else _text(interval(gain.dropna()), sign=True)
+            row[f"over {other}"] = found
         out.append(row)
     return pd.DataFrame(out).set_index("method")
 
 
 def accuracies(runs: Sequence[Record]) -> str:
     """Return :func:`summary` of records as text: seeds, mean ± 95 % interval by group."""
+    if not runs:
+        return "no run is recorded yet"
     return _aligned(summary(table(runs)))
 
 

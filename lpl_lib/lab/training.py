@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.utils.deterministic
@@ -192,188 +193,157 @@ def train(
         DivergedError: the loss is not finite at an epoch's end.
         PausedError: time is up; the state is kept, if there is a checkpoint.
     """
-    from tqdm import tqdm  # here, not above: it is for terminals
-
     if len(data.targets) == 0:
         raise ValueError("data must hold at least one image, got none")
-    run = _Run(net, criterion, data, recipe, seed, sampler, mixer, hook)
+    device = next(net.parameters()).device
+    data = LabelledImages(data.images.to(device), data.targets.to(device))
+    if data.images.dtype == torch.uint8:  # pictures: the faster order of memory
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = criterion if isinstance(criterion, nn.Module) else nn.Module()
+    module.to(device).train()
+    optimiser = torch.optim.SGD(
+        net.parameters(),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+    )
+    scaler = torch.GradScaler(device.type, enabled=recipe.precision == "fp16")
+    # all that keeps a state of its own
+    parts: dict[str, Any] = {
+        "net": net,
+        "criterion": module,
+        "optimiser": optimiser,
+        "scaler": scaler,
+    }
+    parts |= {} if hook is None else {"hook": hook}
+    trained = Trained()
     state = checkpoint.load() if checkpoint else None
     if state is not None:
-        run.restore(state)
-    first = run.rank == 0
-    quiet = True if not first else (None if progress is None else not progress)
-    gpus = [run.device] if run.device.type == "cuda" else []
-    with deterministic(), torch.random.fork_rng(gpus), _numpy_kept(mixer is not None):
-        saved = time.monotonic()
-        with tqdm(total=recipe.epochs, initial=run.epoch, desc=title, disable=quiet) as bar:
-            while run.epoch < recipe.epochs:
-                if at_epoch is not None:
-                    at_epoch(run.epoch / recipe.epochs)
-                run.one_epoch()
-                bar.update()
-                bar.set_postfix_str(f"loss {run.trained.loss[-1]:.3f}")
-                done = run.epoch == recipe.epochs
-                late = until is not None and time.monotonic() > until
-                due = time.monotonic() - saved >= checkpoint_every
-                if checkpoint and first and (done or late or due):
-                    checkpoint.save(run.state())
-                    saved = time.monotonic()
-                if late and not done:
-                    raise PausedError(
-                        f"{title or 'training'}: paused after epoch {run.epoch}"
-                    )
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        done = len(state["loss"])
+        trained = Trained(state["loss"], state["seconds"], start_epoch=done)
+    step = _Step(net, criterion, recipe, optimiser, scaler, mixer, hook)
+    saved = time.monotonic()
+    with (
+        _reproducible(device),
+        _progress(recipe.epochs, trained.start_epoch, title, progress) as bar,
+    ):
+        for epoch in range(trained.start_epoch, recipe.epochs):
+            began = time.monotonic()
+            if at_epoch is not None:
+                at_epoch(epoch / recipe.epochs)
+            trained.loss.append(_one_epoch(step, data, epoch, seed, sampler))
+            trained.seconds += time.monotonic() - began
+            if not math.isfinite(trained.loss[-1]):
+                raise DivergedError(
+                    f"the training loss is {trained.loss[-1]} after epoch {epoch + 1}"
+                )
+            bar.update()
+            bar.set_postfix_str(f"loss {trained.loss[-1]:.3f}")
+            late = until is not None and time.monotonic() > until
+            last = epoch + 1 == recipe.epochs
+            due = late or last or time.monotonic() - saved >= checkpoint_every
+            if checkpoint and due and step.rank == 0:
+                states = {name: part.state_dict() for name, part in parts.items()}
+                checkpoint.save(
+                    {"loss": trained.loss, "seconds": trained.seconds, **states}
+                )
+                saved = time.monotonic()
+            if late and not last:
+                raise PausedError(f"{title or 'training'}: paused after epoch {epoch + 1}")
     net.eval()
-    return run.trained
+    return trained
 
 
-class _Run:
-    """The state of one training, and its epochs."""
+class _Step:
+    """One step of training, by one process or its share of several."""
 
     def __init__(
         self,
         net: nn.Module,
         criterion: Criterion,
-        data: LabelledImages,
         recipe: Recipe,
-        seed: int,
-        sampler: Sampler | None,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.GradScaler,
         mixer: Mixer | None,
         hook: Hook | None,
     ) -> None:
-        self.net, self.criterion, self.recipe, self.seed = net, criterion, recipe, seed
-        self.sampler, self.mixer, self.hook = sampler, mixer, hook
-        self.device = next(net.parameters()).device
-        self.data = LabelledImages(
-            data.images.to(self.device), data.targets.to(self.device)
+        self.net, self.criterion, self.recipe = net, criterion, recipe
+        self.optimiser, self.scaler = optimiser, scaler
+        self.mixer, self.hook = mixer, hook
+        several = dist.is_available() and dist.is_initialized()
+        self.world, self.rank = (
+            (dist.get_world_size(), dist.get_rank()) if several else (1, 0)
         )
-        self.batches = batches_of(len(data.targets), recipe.batch_size)
-        if isinstance(criterion, nn.Module):
-            criterion.to(self.device)
-        if data.images.dtype == torch.uint8:  # pictures: the faster order of memory
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.several = dist.is_available() and dist.is_initialized()
-        self.world = dist.get_world_size() if self.several else 1
-        self.rank = dist.get_rank() if self.several else 0
         self.model = nn.parallel.DistributedDataParallel(net) if self.world > 1 else net
-        self.optimiser = torch.optim.SGD(
-            net.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov,
-        )
-        self.scaler = torch.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
-        self.epoch, self.trained = 0, Trained()
 
-    def one_epoch(self) -> None:
-        """Train for one epoch, and note its loss."""
-        mixed = (self.seed * 1_000_003 + self.epoch) % 2**63
-        torch.manual_seed(mixed)  # for what the net itself may draw
-        if self.mixer is not None:
-            import numpy as np
-
-            np.random.seed(mixed % 2**32)  # timm's mixing draws from there
-        generator = torch.Generator().manual_seed(mixed)
-        size, recipe = len(self.data.targets), self.recipe
-        if self.sampler is None:
-            order = torch.randperm(size, generator=generator)
-        else:
-            order = self.sampler(self.data.targets.cpu(), generator)
-        draws = None
-        if recipe.padding or recipe.flip:
-            draws = draw(size, recipe.padding, recipe.flip, generator).to(self.device)
-        order = order.to(self.device)
-        self.model.train()
-        if isinstance(self.criterion, nn.Module):
-            self.criterion.train()
-        began = time.monotonic()
-        sums = torch.zeros(2, device=self.device)  # of losses, and images
-        for number, batch in enumerate(self.batches):
-            rate = self._set_rate(self.epoch * len(self.batches) + number)
-            chosen = self._own(order[batch])
-            if len(chosen) == 0:
-                continue
-            images = self.data.images[chosen]
-            if draws is not None:
-                images = crop_and_flip(images, draws.at(chosen), recipe.padding)
-            loss = self._step(LabelledImages(images, self.data.targets[chosen]), rate)
-            sums += torch.stack([loss * len(chosen), loss.new_tensor(len(chosen))]).float()
-        if self.several:
-            dist.all_reduce(sums)
-        self.trained.loss.append(float(sums[0] / sums[1]))
-        self.trained.seconds += time.monotonic() - began
-        self.epoch += 1
-        if not math.isfinite(self.trained.loss[-1]):
-            raise DivergedError(
-                f"the training loss is {self.trained.loss[-1]} after epoch {self.epoch}"
-            )
-
-    def _own(self, batch: Tensor) -> Tensor:
-        """This process's part of a batch, equally long for all."""
+    def own(self, batch: Tensor) -> Tensor:
+        """Return this process's part of a batch, equally long for all."""
         size = len(batch) // self.world
         return batch[self.rank * size : (self.rank + 1) * size]
 
-    def _step(self, batch: LabelledImages, rate: float) -> Tensor:
+    def __call__(self, images: Tensor, targets: Tensor, rate: float) -> Tensor:
         """Train on a batch; return its loss."""
         if self.mixer is not None:
-            even = len(batch.targets) // 2 * 2
-            images, labels = batch.images[:even], batch.targets[:even]
-            batch = LabelledImages(*self.mixer(images, labels))
+            even = len(targets) // 2 * 2
+            images, targets = self.mixer(images[:even], targets[:even])
+        reduced = self.recipe.precision != "no"
         half = torch.float16 if self.recipe.precision == "fp16" else torch.bfloat16
-        with torch.autocast(self.device.type, half, enabled=self.recipe.precision != "no"):
-            logits = self.model(batch.images)
-        if self.recipe.precision != "no":
-            logits = logits.float()
-        loss = self.criterion(logits, batch.targets)
+        with torch.autocast(images.device.type, half, enabled=reduced):
+            logits = self.model(images)
+        loss = self.criterion(logits.float() if reduced else logits, targets)
         self.optimiser.zero_grad()
         self.scaler.scale(loss).backward()
         if self.hook is not None:
-            self.hook(self.net, self.criterion, batch, rate)
+            self.hook(self.net, self.criterion, LabelledImages(images, targets), rate)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
         self.scaler.step(self.optimiser)
         self.scaler.update()
         return loss.detach()
 
-    def _set_rate(self, step: int) -> float:
-        recipe = self.recipe
-        rate = recipe.lr * rate_factor(
-            recipe.schedule,
-            step,
-            len(self.batches),
-            recipe.epochs,
-            warmup_epochs=recipe.warmup_epochs,
-            milestones=recipe.milestones,
-            gamma=recipe.gamma,
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        return rate
 
-    def _parts(self) -> dict[str, Any]:
-        """All that keeps a state of its own."""
-        parts = {
-            "net": self.net,
-            "criterion": self.criterion,
-            "optimiser": self.optimiser,
-            "scaler": self.scaler,
-            "hook": self.hook,
-        }
-        return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
+def _one_epoch(
+    step: _Step, data: LabelledImages, epoch: int, seed: int, sampler: Sampler | None
+) -> float:
+    """Train for one epoch; return its mean loss."""
+    recipe, size, device = step.recipe, len(data.targets), data.targets.device
+    mixed = (seed * 1_000_003 + epoch) % 2**63
+    torch.manual_seed(mixed)  # for what the net itself may draw
+    np.random.seed(mixed % 2**32)  # timm's mixing draws from there
+    generator = torch.Generator().manual_seed(mixed)
+    if sampler is None:
+        order = torch.randperm(size, generator=generator)
+    else:
+        order = sampler(data.targets.cpu(), generator)
+    draws = None
+    if recipe.padding or recipe.flip:
+        draws = draw(size, recipe.padding, recipe.flip, generator).to(device)
+    step.model.train()
+    batches = batches_of(size, recipe.batch_size)
+    sums = torch.zeros(2, device=device)  # of losses, and images
+    for number, batch in enumerate(batches, epoch * len(batches)):
+        rate = recipe.lr * rate_factor(recipe, number, len(batches))
+        chosen = step.own(order[batch].to(device))
+        if len(chosen) == 0:
+            continue
+        images = data.images[chosen]
+        if draws is not None:
+            images = crop_and_flip(images, draws.at(chosen), recipe.padding)
+        loss = step(images, data.targets[chosen], rate)
+        sums += torch.stack([loss * len(chosen), loss.new_tensor(len(chosen))]).float()
+    if step.world > 1:
+        dist.all_reduce(sums)
+    return float(sums[0] / sums[1])
 
-    def state(self) -> dict[str, Any]:
-        """All that the rest of the training depends on."""
-        return {
-            "epoch": self.epoch,
-            "loss": self.trained.loss,
-            "seconds": self.trained.seconds,
-            **{name: part.state_dict() for name, part in self._parts().items()},
-        }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up a training where :meth:`state` left it."""
-        self.epoch = state["epoch"]
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.trained = Trained(state["loss"], state["seconds"], start_epoch=self.epoch)
+def _progress(epochs: int, initial: int, title: str, progress: bool | None) -> Any:
+    from tqdm import tqdm  # here, not above: it is for terminals
+
+    disable = None if progress is None else not progress
+    return tqdm(total=epochs, initial=initial, desc=title, disable=disable)
 
 
 def batches_of(size: int, batch_size: int) -> list[slice]:
@@ -391,18 +361,14 @@ def batches_of(size: int, batch_size: int) -> list[slice]:
 
 
 @contextlib.contextmanager
-def _numpy_kept(wanted: bool) -> Iterator[None]:
-    """Leave NumPy's random state as it was."""
-    if not wanted:
-        yield
-        return
-    import numpy as np
-
+def _reproducible(device: torch.device) -> Iterator[None]:
+    """The same bits at each run; the caller's random numbers are left as they were."""
     before = np.random.get_state()
-    try:
-        yield
-    finally:
-        np.random.set_state(before)
+    with deterministic(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            np.random.set_state(before)
 
 
 @contextlib.contextmanager
