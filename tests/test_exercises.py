@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lpl_lib.multilabel.losses import MultiLabelLoss
 from torch import nn
 
 import lpl_lib.book.exercises
@@ -40,7 +41,6 @@ from lpl_lib.book.theory.boundary import optimal_bias
 from lpl_lib.book.theory.confusion import soft_confusion
 from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
-from lpl_lib.multilabel.losses import MultiLabelLoss
 from lpl_lib.multilabel.metrics import average_precision
 from lpl_lib.perturbations import log_prior
 from tools.bookfiles import (
