@@ -75,7 +75,7 @@ def test_a_full_disk_leaves_the_state_before_it(tmp_path):
         cwd=Path(__file__).parents[1],
     )
     assert "could not be written" in done.stdout
-    assert "the state before it is kept" in done.stdout
+    assert "what was there is kept" in done.stdout
     assert checkpoint.load()["epoch"] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY

@@ -21,7 +21,6 @@ from lpl_lib.lab.data import (
     digits,
     hold_out,
     image_folder,
-    inaturalist,
     long_tail_counts,
     long_tail_indices,
     read_folder,
@@ -414,26 +413,6 @@ def write_inaturalist(shelf):
             Image.new("RGB", (9 + number, 7), (100 * label + 50,) * 3).save(folder / name)
         held_out.append({"file_name": f"train_val2018/{kingdom}/{label}/{kingdom}-2.jpg"})
     (shelf / "val2018.json").write_text(json.dumps({"images": held_out}))
-
-
-def test_inaturalist_is_read_at_one_size_and_split_by_its_list(shelf):
-    write_inaturalist(shelf)
-    train, test, names = inaturalist(size=5)
-    assert train.images.shape == (4, 3, 5, 5)
-    assert test.images.shape == (2, 3, 5, 5)
-    assert train.targets.tolist() == [0, 0, 1, 1]
-    assert test.targets.tolist() == [0, 1]
-    assert (train.images[train.targets == 1].float() - 150).abs().max() < 3  # of JPEG
-    assert [name.replace("\\", "/") for name in names] == ["Aves/0", "Plantae/1"]
-
-
-@pytest.mark.parametrize("missing", ["images", "list"])
-def test_inaturalist_that_is_not_there(shelf, missing):
-    if missing == "list":
-        write_inaturalist(shelf)
-        (shelf / "val2018.json").unlink()
-    with pytest.raises(RuntimeError, match=r"must hold iNaturalist 2018 .*download=True"):
-        inaturalist(size=5)
 
 
 def test_class_folders_that_do_not_hold_cifar_are_refused(

@@ -1,145 +1,134 @@
-"""The methods by name: each trains, and each is what it says in terms of the others."""
+"""The registry of methods: every name trains, sums fuse, and what is unknown is refused."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from lpl_lib import LDAM, LPL, FrequencyBound, LogitAdjustment, PerturbedLoss, RankSplit
-from lpl_lib.base_losses import class_balanced_weights
-from lpl_lib.lab.methods import METHODS, TRAINS_AS, Classes, build_method, hyper_parameters
+from lpl_lib import LPL, LogitAdjustment, MultilabelLPL
+from lpl_lib.lab.data import LabelledImages
+from lpl_lib.lab.method import Facts
+from lpl_lib.lab.methods import METHODS, build_method, hyper_parameters
+from lpl_lib.lab.recipe import Recipe
+from lpl_lib.lab.training import train
 
-COUNTS = torch.tensor([90, 40, 15, 6, 2])
-LONG_TAIL = Classes(COUNTS, num_features=7)
-BALANCED = Classes(torch.full((5,), 30), num_features=7, split="confidence")
+COUNTS = torch.tensor([20, 12, 6, 4])
 DRAW = torch.Generator().manual_seed(0)
-LOGITS = torch.randn(40, 5, generator=DRAW)
-TARGETS = torch.arange(40) % 5
-FEATURES = torch.randn(40, 7, generator=DRAW)
-WEIGHT = torch.randn(5, 7, generator=DRAW)
+TARGETS = torch.repeat_interleave(torch.arange(4), COUNTS)
+DATA = LabelledImages(torch.randn(42, 1, 2, 3, generator=DRAW), TARGETS)
+LABELS = LabelledImages(
+    DATA.images,
+    (torch.rand(42, 4, generator=DRAW) < torch.tensor([0.6, 0.4, 0.3, 0.2])) * 1.0,
+)
+META = DATA.subset(torch.tensor([0, 20, 32, 38]))
 
 
-def loss(
-    name: str, classes: Classes = LONG_TAIL, share: float = 0.0, **parameters
-) -> float:
-    """The method's loss of the batch, at a share of training done."""
-    method = build_method(name, classes, **parameters)
-    method.at_epoch(share)
-    return float(method.criterion(LOGITS, TARGETS, FEATURES, WEIGHT))
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))
 
 
-def some_bound(name: str) -> dict[str, float]:
-    """A bound other than zero for a method with LPL."""
-    if "lpl" not in name:
-        return {}
-    return {"epsilon": 0.5} if "fixed" in name else {"epsilon": 0.2, "extra": 0.7}
+def losses(name: str, task: str, **parameters) -> list[float]:
+    model, data = net(), DATA if task == "multiclass" else LABELS
+    facts = Facts(data.class_counts(4), 42, model[3], meta=META)
+    method = build_method(name, facts, task, **parameters)
+    recipe = Recipe(epochs=3, batch_size=16)
+    return train(
+        model, method.criterion, data, recipe, progress=False, **method.additions(4)
+    ).loss
 
 
-@pytest.mark.parametrize("classes", [LONG_TAIL, BALANCED], ids=["long tail", "balanced"])
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_has_a_finite_loss_and_gradient(name, classes):
-    method = build_method(name, classes, **some_bound(name))
-    for share in (0.0, 0.5, 0.9):
-        method.at_epoch(share)
-        logits = LOGITS.clone().requires_grad_()
-        value = method.criterion(logits, TARGETS, FEATURES, WEIGHT)
-        value.backward()
-        assert value.isfinite()
-        assert logits.grad.isfinite().all()
-        assert logits.grad.any()
+@pytest.mark.parametrize("name", METHODS["multiclass"])
+@pytest.mark.parametrize("also", ["", " + LPL"])
+def test_each_method_trains_alone_and_with_lpl(name, also):
+    assert all(torch.tensor(losses(name + also, "multiclass")).isfinite())
+
+
+@pytest.mark.parametrize("name", METHODS["multilabel"])
+@pytest.mark.parametrize("also", ["", " + LPL"])
+def test_each_method_for_labels_trains_alone_and_with_lpl(name, also):
+    assert all(torch.tensor(losses(name + also, "multilabel")).isfinite())
+
+
+def test_a_sum_adds_perturbations_in_its_order():
+    facts = Facts(COUNTS)
+    method = build_method("LA + LPL", facts, tau=0.5, extra=2.0)
+    u, y = torch.randn(8, 4, generator=DRAW), torch.arange(8) % 4
+    adjusted = u + LogitAdjustment(COUNTS, 0.5)(u, y)
+    expected = F.cross_entropy(adjusted + LPL(COUNTS, 2.0)(adjusted, y), y)
+    torch.testing.assert_close(method.criterion(u, y), expected)
+    labels = build_method("NTR + LPL", Facts(COUNTS, 42), "multilabel", scale=2.0)
+    kinds = [type(part) for part in labels.criterion.perturbation.parts.values()]
+    assert MultilabelLPL in kinds
+    assert labels.criterion.base_loss.scale == 2.0
+
+
+def test_lpl_is_the_one_that_its_name_and_parameters_say():
+    def lpl(name: str = "LPL", **parameters) -> LPL:
+        return build_method(name, Facts(COUNTS), **parameters).perturbation
+
+    u, y = torch.randn(8, 4, generator=DRAW), torch.arange(8) % 4
+    torch.testing.assert_close(lpl(extra=2.0)(u, y), LPL(COUNTS, 2.0)(u, y))
+    assert lpl("LPL, fixed", epsilon=2.0).bound(None, torch.ones(4)).tolist() == [2] * 4
+    assert lpl(split="reversed", num_head=1).split(None).tolist() == [1, -1, -1, -1]
+    sided = lpl(epsilon=2.0, extra=0.0, lowered=0.0, num_head=2)
+    signs = sided.split(None)
+    assert sided.bound(None, signs).tolist() == [0, 0, 2, 2]
+    assert lpl("LPL, by confidence", epsilon=1.0, threshold=0.5).split.threshold == 0.5
+    attached = lpl(attached=True, extra=2.0)(u.requires_grad_(), y)
+    assert attached.requires_grad
+    torch.testing.assert_close(attached.detach(), LPL(COUNTS, 2.0)(u.detach(), y))
+
+
+def test_post_hoc_adjustment_trains_plainly_and_shifts_the_test():
+    method = build_method("post-hoc LA", Facts(COUNTS), tau=2.0)
+    assert method.perturbation is None
+    torch.testing.assert_close(method.posthoc, 2 * (COUNTS / COUNTS.sum()).log())
+
+
+def test_ldam_defers_its_weights():
+    method = build_method("LDAM-DRW", Facts(COUNTS), start=0.5)
+    weight = method.criterion.base_loss.weight
+    method.additions(4)["at_epoch"](0.4)
+    assert weight.tolist() == [1] * 4
+    method.additions(4)["at_epoch"](0.5)
+    assert weight[3] > weight[0]
+
+
+def test_balanced_sampling_draws_classes_at_par():
+    sampler = build_method("balanced sampling", Facts(COUNTS)).sampler
+    targets = TARGETS.repeat(100)
+    drawn = targets[sampler(targets, torch.Generator().manual_seed(0))]
+    assert (torch.bincount(drawn) / len(drawn)).tolist() == pytest.approx(
+        [0.25] * 4, abs=0.03
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "share"),
+    ("name", "parameters", "message"),
     [
-        ("la", {"tau": 0}, 0),
-        ("vs", {"tau": 0, "gamma": 0}, 0),
-        ("focal", {"gamma": 0}, 0),
-        ("class-balanced", {"beta": 0}, 0),
-        ("ldam", {"max_margin": 0}, 0),
-        ("ldam-drw", {"max_margin": 0}, 0.79),
-        ("isda", {"strength": 0}, 0.5),
-        ("isda", {"strength": 9}, 0),  # its strength grows from zero
-        ("la-posthoc", {}, 0),
-        *((name, {}, 0) for name in METHODS if name.startswith("lpl")),
+        ("LAA", {}, r"method must be one of \['cross-entropy'.* got 'LAA'"),
+        ("LA + nothing", {}, "got 'LA [+] nothing'"),
+        ("LA", {"taw": 1.0}, r"'LA' has no hyper-parameter 'taw': it has \['tau'\]"),
+        ("LPL, fixed", {"extra": 1.0}, "no hyper-parameter 'extra'"),
+        ("LA", {"tau": -1.0}, "tau"),
+        ("ISDA", {}, "head must be the net's last layer"),
+        ("LPL, learned", {}, "meta must be a set"),
     ],
 )
-def test_zero_strength_is_cross_entropy(name, parameters, share):
-    expected = float(F.cross_entropy(LOGITS, TARGETS))
-    assert loss(name, share=share, **parameters) == pytest.approx(expected, rel=1e-6)
+def test_what_is_not_known_is_refused(name, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        build_method(name, Facts(COUNTS), **parameters)
 
 
-def test_balanced_softmax_is_logit_adjustment():
-    assert loss("balanced-softmax") == loss("la") == loss("vs", gamma=0)
+def test_two_base_losses_do_not_fuse():
+    method = build_method("label smoothing + focal loss", Facts(COUNTS))
+    with pytest.raises(ValueError, match="are two base losses"):
+        _ = method.criterion
 
 
-def test_sums_are_the_sums_of_their_parts():
-    learned = LPL(5, RankSplit(COUNTS), FrequencyBound(COUNTS, 0.1, 0.8))
-    bound = {"epsilon": 0.1, "extra": 0.8}
-    for name, first, parameters in [
-        ("lpl-varied", None, bound),
-        ("la+lpl", LogitAdjustment(COUNTS, 0.7), {"tau": 0.7, **bound}),
-        ("ldam+lpl", LDAM(COUNTS, 0.5, 30), bound),
-    ]:
-        criterion = PerturbedLoss(learned if first is None else first + learned)
-        assert loss(name, **parameters) == float(criterion(LOGITS, TARGETS))
-
-
-def test_solvers_and_bounds_by_name_are_all_different():
-    values = {name: loss(name, **some_bound(name)) for name in METHODS if "lpl-" in name}
-    assert len(values) == 6
-    assert len(set(values.values())) == 6
-
-
-def test_deferred_weights_start_when_they_should():
-    plain = loss("ldam")
-    weights = class_balanced_weights(COUNTS, 0.9999)
-    base = torch.nn.CrossEntropyLoss(weights)
-    weighted = float(PerturbedLoss(LDAM(COUNTS, 0.5, 30), base)(LOGITS, TARGETS))
-    assert loss("ldam-drw", share=159 / 200) == pytest.approx(plain, rel=1e-6)
-    assert loss("ldam-drw", share=160 / 200) == weighted != plain
-
-
-def test_isda_grows_with_training():
-    values = [loss("isda", share=share) for share in (0.0, 0.5, 1.0)]
-    assert values == sorted(values)
-    assert values[0] < values[2]
-
-
-def test_margins_come_with_a_cosine_head():
-    scales = {name: build_method(name, LONG_TAIL).cosine_scale for name in METHODS}
-    assert {name for name, scale in scales.items() if scale} == {
-        "ldam",
-        "ldam-drw",
-        "ldam+lpl",
-    }
-
-
-def test_post_hoc_adjustment_is_taken_off_the_test_logits():
-    method = build_method("la-posthoc", LONG_TAIL, tau=2)
-    expected = 2 * (COUNTS / COUNTS.sum()).log()
-    torch.testing.assert_close(method.posthoc, expected)
-    assert TRAINS_AS["la-posthoc"] == "ce"
-
-
-def test_lpl_splits_as_the_problem_says():
-    """Balanced: by confidence. The class learnt worst is augmented positively."""
-    for classes, expected in [(LONG_TAIL, RankSplit), (BALANCED, None)]:
-        perturbation = build_method("lpl-varied", classes, extra=1).criterion.perturbation
-        assert isinstance(perturbation.split, RankSplit) == (expected is RankSplit)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_hyper_parameters_that_do_not_exist_are_refused(name):
-    with pytest.raises(
-        ValueError, match=f"method '{name}'".replace("+", r"\+") + " has no"
-    ):
-        build_method(name, LONG_TAIL, strenght=1)
-    assert "classes" not in hyper_parameters(name)
-    assert "solver" not in hyper_parameters(name)
-
-
-def test_an_unknown_method_is_refused():
-    with pytest.raises(ValueError, match=r"method must be one of .*'vs'.*, got 'ERM'"):
-        build_method("ERM", LONG_TAIL)
+def test_hyper_parameters_of_a_sum_are_those_of_its_parts():
+    assert hyper_parameters("LA + ISDA") == ["tau", "strength"]
+    assert hyper_parameters("DB", "multilabel") == ["kappa", "scale", "mu"]

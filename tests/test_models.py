@@ -8,9 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from lpl_lib import CifarResNet, SmallConvNet
-from lpl_lib.lab.models import CosineLinear, WideResNet, WithFeatures, build_model
-from lpl_lib.lab.models.heads import head_name
+from lpl_lib.lab.models import (
+    CifarResNet,
+    CosineLinear,
+    Normalise,
+    SmallConvNet,
+    build_model,
+    last_linear,
+)
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 32), (1, 5)])
@@ -84,8 +89,6 @@ def test_every_parameter_takes_part(net):
         ("resnet-32", 100, 470_004),
         ("resnet-110", 10, 1_727_962),
         ("resnet-14", 10, 172_506),
-        ("wide-resnet-16-8", 10, 10_961_370),
-        ("wide-resnet-28-10", 10, 36_479_194),
     ],
 )
 def test_nets_of_the_papers_have_their_number_of_parameters(name, num_classes, parameters):
@@ -93,17 +96,6 @@ def test_nets_of_the_papers_have_their_number_of_parameters(name, num_classes, p
     Komodakis, tables 5 and 4."""
     net = build_model(name, num_classes)
     assert sum(part.numel() for part in net.parameters()) == parameters
-
-
-@pytest.mark.parametrize("depth", [10, 16])
-def test_wide_nets_of_any_depth_and_image_size(depth):
-    net = WideResNet(5, depth, widening=2, channels=1)
-    images = torch.zeros(2, 1, 9, 9)
-    assert net(images).shape == (2, 5)
-    assert net.features(images).shape == (2, 128)
-    convolutions = [part for part in net.modules() if isinstance(part, nn.Conv2d)]
-    # 6 n + 4: 6 n in blocks, 1 before them, 3 in shortcuts; the head is not counted
-    assert len(convolutions) == depth
 
 
 def test_a_cosine_head_looks_at_angles_only():
@@ -116,26 +108,14 @@ def test_a_cosine_head_looks_at_angles_only():
     assert head(features).abs().max() <= 5
 
 
-@pytest.mark.parametrize("name", ["small-conv", "resnet-8", "wide-resnet-10-1", "resnet18"])
+@pytest.mark.parametrize("name", ["small-conv", "resnet-8", "resnet18"])
 def test_a_cosine_head_takes_the_place_of_the_linear_one(name):
     net = build_model(name, 7, cosine_scale=30.0)
-    head = net.get_submodule(head_name(net))
+    head = last_linear(net)[1]
     assert isinstance(head, CosineLinear)
     images = torch.rand(2, 3, 32, 32)
     assert net(images).shape == (2, 7)
     assert head.scale == 30
-
-
-@pytest.mark.parametrize(
-    "name", ["small-conv", "resnet-8", "resnet18", "mobilenet_v3_small", "efficientnet_b0"]
-)
-def test_any_net_gives_its_features_beside_its_logits(name):
-    net = WithFeatures(build_model(name, 6)).eval()
-    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    logits, features = net(images)
-    torch.testing.assert_close(net.head(features), logits)
-    torch.testing.assert_close(net.net(images), logits)
-    assert net.head.weight.shape == (6, features.shape[1])
 
 
 def test_options_of_a_net_are_passed_on():
@@ -146,7 +126,6 @@ def test_options_of_a_net_are_passed_on():
     ("arguments", "message"),
     [
         ({"name": "resnet-33"}, r"depth must be 6 n \+ 2.* got 33"),
-        ({"name": "wide-resnet-20-2"}, r"depth must be 6 n \+ 4.* got 20"),
         ({"name": "lenet"}, "name must be 'small-conv'.* got 'lenet'"),
         ({"name": "resnet18", "channels": 1}, "channels must be 3 for torchvision's"),
         ({"name": "small-conv", "depth": 3}, "'small-conv' does not take {'depth': 3}"),
@@ -157,12 +136,22 @@ def test_a_net_that_cannot_be_built(arguments, message):
         build_model(num_classes=10, **arguments)
 
 
+@pytest.mark.parametrize("name", ["small-conv", "resnet-8", "mobilenet_v3_small"])
+def test_the_last_linear_layer_is_found(name):
+    place, head = last_linear(build_model(name, 6))
+    assert head.weight.shape[0] == 6
+    assert build_model(name, 6).get_submodule(place).weight.shape == head.weight.shape
+
+
 def test_a_net_without_a_linear_layer_has_no_head():
     with pytest.raises(ValueError, match=r"net must have a linear layer .* Sequential"):
-        WithFeatures(nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten()))
+        last_linear(nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten()))
 
 
-def test_a_wide_net_uses_every_parameter():
-    net = WideResNet(4, 10, 1, channels=2)
-    net(torch.rand(5, 2, 8, 8)).square().sum().backward()
-    assert all(part.grad is not None and part.grad.any() for part in net.parameters())
+def test_bytes_are_normalised_channel_by_channel():
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (50, 3, 4, 4), generator=draw, dtype=torch.uint8)
+    images[:, 1] = 7  # a channel without variance
+    found = Normalise(images)(images)
+    torch.testing.assert_close(found.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    assert found[:, [0, 2]].std((0, 2, 3)).tolist() == pytest.approx([1, 1], abs=1e-2)

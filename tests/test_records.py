@@ -9,9 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
-from scipy import stats
 
 import lpl_lib.lab.records
 from lpl_lib.lab.provenance import commit, provenance
@@ -20,12 +18,8 @@ from lpl_lib.lab.records import (
     append,
     digest,
     document,
-    interval,
     lines,
-    markdown,
-    paired,
     read,
-    table,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +69,7 @@ def test_writers_at_once_lose_nothing_and_write_nothing_twice(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_a_line_cut_in_half_is_reported_and_kept_aside(tmp_path, share):
+def test_a_line_cut_in_half_is_reported_and_kept(tmp_path, share):
     ledger = tmp_path / "a.jsonl"
     append(ledger, record("1"))
     line = json.dumps(record("2"), ensure_ascii=False).encode()
@@ -84,12 +78,11 @@ def test_a_line_cut_in_half_is_reported_and_kept_aside(tmp_path, share):
         file.write(half)
     with pytest.warns(TornLineWarning, match=r"a\.jsonl, line 2 is cut in half"):
         assert keys(ledger) == ["1"]
-    with pytest.warns(TornLineWarning, match=r"kept in .*\.a\.torn"):
+    with pytest.warns(TornLineWarning):
         assert append(ledger, record("3"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(TornLineWarning, match="line 2"):
         assert keys(ledger) == ["1", "3"]
-    assert (tmp_path / ".a.torn").read_bytes() == half + b"\n"
+    assert half in ledger.read_bytes()  # nothing is thrown away
 
 
 def test_a_line_that_lacks_only_its_end_is_kept(tmp_path):
@@ -100,7 +93,6 @@ def test_a_line_that_lacks_only_its_end_is_kept(tmp_path):
         assert not append(ledger, record("1"))
         assert append(ledger, record("2"))
         assert keys(ledger) == ["1", "2"]
-    assert not (tmp_path / ".a.torn").exists()
 
 
 @pytest.mark.parametrize("line", ["[1, 2]", '"text"', "nonsense", '{"key": '])
@@ -136,7 +128,7 @@ def test_a_full_disk_records_nothing_by_halves(tmp_path):
         cwd=ROOT,
     )
     assert "could not be written" in done.stdout
-    assert "nothing was recorded" in done.stdout
+    assert "what was there is kept" in done.stdout
     assert ledger.read_bytes() == before
     assert append(ledger, record("2"))
 
@@ -145,64 +137,6 @@ def test_numbers_that_json_does_not_know_are_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         append(tmp_path / "a.jsonl", {"key": "1", "loss": float("nan")})
     assert read(tmp_path / "a.jsonl") == []
-
-
-def run(method: str, seed: int, hits: list[int], part: str = "test") -> dict:
-    return {
-        "experiment": "x",
-        "method": method,
-        "seed": seed,
-        "part": part,
-        "params": {"tau": 1.0} if method == "la" else {},
-        "hits": hits,
-        "tested": [10, 20, 10],
-        "groups": {"head": [0], "tail": [1, 2]},
-    }
-
-
-RUNS = [
-    run("ce", 0, [9, 10, 2]),
-    run("ce", 1, [8, 12, 1]),
-    run("ce", 2, [9, 8, 3]),
-    run("la", 0, [8, 14, 5]),
-    run("la", 1, [8, 16, 6]),
-    run("la", 2, [7, 14, 8]),
-    run("la", 9, [0, 0, 0], part="validation"),
-    run("focal", 7, [5, 10, 5]),
-]
-
-
-def test_accuracies_are_means_over_classes():
-    frame = table(RUNS)
-    assert frame.loc[0, ["all", "head", "tail"]].tolist() == pytest.approx(
-        [100 * (0.9 + 0.5 + 0.2) / 3, 90, 35]
-    )
-    assert len(frame) == 7
-    assert table(RUNS, part="validation")["all"].tolist() == [0]
-
-
-def test_differences_are_paired_by_seed():
-    frame = table(RUNS)
-    ce, la = (frame[frame["method"] == name]["all"].to_numpy() for name in ("ce", "la"))
-    expected = stats.ttest_rel(la, ce).confidence_interval()
-    difference = paired(frame, "la", "ce")
-    assert difference.mean == pytest.approx((la - ce).mean())
-    assert difference.mean + difference.half == pytest.approx(expected.high)
-    assert paired(frame, "focal", "ce") is None  # no seed in common
-    assert paired(frame, "isda", "ce") is None
-
-
-def test_one_run_has_a_mean_but_no_interval():
-    assert interval([3.0]).mean == 3
-    assert np.isnan(interval([3.0]).half)
-
-
-def test_the_table_has_a_line_a_method():
-    lines = markdown(table(RUNS)).splitlines()
-    assert lines[0].split(" | ")[3:] == ["all", "head", "tail", "all, less ce |"]
-    assert [line.split()[1] for line in lines[2:]] == ["ce", "la", "focal"]
-    assert "tau=1" in lines[3]
-    assert lines[2].endswith("|  |")
 
 
 def test_lines_are_found_above_or_fetched(tmp_path, monkeypatch):

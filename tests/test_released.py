@@ -7,9 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lpl_lib import LPL, FrequencyBound, RankSplit
-from lpl_lib.lab.released import ReleasedWalk
-from lpl_lib.lpl import Released
+from lpl_lib import LPL
+from lpl_lib.lab.released import Released, ReleasedWalk
 
 COUNTS = [60, 30, 10, 4, 1]
 DRAW = torch.Generator().manual_seed(0)
@@ -42,7 +41,7 @@ def test_the_walk_is_that_of_a_loop(norms):
 
 
 def test_with_columns_it_is_lpl_with_the_solver_of_that_name():
-    lpl = LPL(5, RankSplit(COUNTS), FrequencyBound(COUNTS, 0.0, 1.1), Released(0.25))
+    lpl = LPL(COUNTS, 1.1, solver=Released(0.25))
     walk = ReleasedWalk(COUNTS, extra=1.1, norms="columns")
     torch.testing.assert_close(walk(LOGITS, TARGETS), lpl(LOGITS, TARGETS))
 

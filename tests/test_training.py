@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lpl_lib import (
-    ISDA,
-    LPL,
+from lpl_lib import ISDA, LPL, LogitAdjustment, PerturbedLoss, balanced_accuracy
+from lpl_lib.lab import (
     LabelledImages,
-    LogitAdjustment,
-    PerturbedLoss,
     SmallConvNet,
-    balanced_accuracy,
     best_device,
     digits,
     fit,
     predict,
 )
+from lpl_lib.lab.checkpoint import Checkpoint
+from lpl_lib.lab.models import Normalise
+from lpl_lib.lab.recipe import Recipe
+from lpl_lib.lab.training import DivergedError, PausedError, train
 
 TRAIN, TEST = digits()
 FEW = TRAIN.subset(torch.arange(65))
@@ -30,20 +35,6 @@ def linear_net(seed: int = 0) -> nn.Module:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10)
     )
-
-
-class WithFeatures(nn.Module):
-    """``linear_net`` in two halves, the second under a name of choice."""
-
-    def __init__(self, second: str = "head") -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.features = nn.Sequential(nn.Flatten(), nn.Linear(64, 8))
-        self.second = second
-        setattr(self, second, nn.Linear(8, 10))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return getattr(self, self.second)(self.features(images))
 
 
 def test_digits_are_learnt():
@@ -58,9 +49,9 @@ def test_digits_are_learnt():
 @pytest.mark.parametrize(
     "perturbation",
     [
-        lambda: None,
-        lambda: ISDA(10, 16) + LPL(10, decay=0.9),
-        lambda: LogitAdjustment(TRAIN.class_counts(10)) + LPL(10, solver="linf"),
+        lambda head: None,
+        lambda head: ISDA(head) + LPL(10, decay=0.9),
+        lambda head: LogitAdjustment(TRAIN.class_counts(10)) + LPL(10, solver="linf"),
     ],
     ids=["none", "ISDA + LPL", "LA + LPL"],
 )
@@ -68,7 +59,8 @@ def test_the_same_seed_gives_the_same_net_bit_for_bit(perturbation):
     runs = []
     for seed in (0, 0, 1):
         torch.manual_seed(5)
-        net, criterion = SmallConvNet(10, width=8), PerturbedLoss(perturbation())
+        net = SmallConvNet(10, width=8)
+        criterion = PerturbedLoss(perturbation(net.head))
         history = fit(
             net, criterion, FEW, epochs=2, seed=seed, batch_size=16, progress=False
         )
@@ -86,21 +78,6 @@ def test_without_a_perturbation_the_criterion_may_be_torchs_own():
         for net, criterion in zip(nets, criteria, strict=True)
     ]
     assert histories[0] == histories[1]
-
-
-def test_isda_is_given_features_and_head_weight():
-    criterion = PerturbedLoss(ISDA(10, 8))
-    fit(WithFeatures(), criterion, FEW, epochs=3, batch_size=13, progress=False)
-    assert int(criterion.perturbation.count.sum()) == 3 * 65
-
-
-def test_a_model_with_features_but_no_head_is_used_whole():
-    """As torchvision's VGG, whose last layers are called ``classifier``."""
-    criterion = PerturbedLoss(LPL(10))
-    history = fit(WithFeatures("classifier"), criterion, FEW, epochs=1, progress=False)
-    assert history == fit(
-        WithFeatures(), PerturbedLoss(LPL(10)), FEW, epochs=1, progress=False
-    )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +103,7 @@ def test_a_last_batch_of_one_image_is_left_out(size, batch_size, expected):
 
 
 def test_a_single_image_and_a_single_step():
-    net = WithFeatures()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     history = fit(net, PerturbedLoss(LPL(10)), TRAIN.subset(torch.tensor([0])), epochs=1)
     assert len(history) == 1
 
@@ -145,14 +122,14 @@ def test_each_epoch_sees_each_image_once_in_a_new_order():
     assert not torch.equal(seen[0], seen[1])
 
 
-def test_the_history_is_the_mean_loss_of_the_batches():
-    values = iter([3.0, 1.0, 6.0, 2.0])
+def test_the_history_is_the_mean_loss_of_the_images():
+    values = iter([3.0, 1.0, 6.0, 2.0])  # of 33 and 32 images
 
     def criterion(logits: Tensor, targets: Tensor) -> Tensor:
         return logits.sum() * 0 + next(values)
 
     history = fit(linear_net(), criterion, FEW, epochs=2, batch_size=33, progress=False)
-    assert history == [2.0, 4.0]
+    assert history == pytest.approx([131 / 65, 262 / 65])
 
 
 def test_weights_decay_by_as_much_as_asked():
@@ -170,10 +147,10 @@ def test_weights_decay_by_as_much_as_asked():
     assert norms[0.0] == 1 > norms[0.01] > norms[0.1]
 
 
-def test_the_model_is_left_in_training_mode_and_predicts_in_evaluation_mode():
+def test_the_model_is_left_in_evaluation_mode():
     net = linear_net()
     fit(net, nn.CrossEntropyLoss(), FEW, epochs=1, progress=False)
-    assert net.training
+    assert not net.training
     logits = predict(net, FEW.images, batch_size=7)
     torch.testing.assert_close(logits, net.eval()(FEW.images))
     assert not logits.requires_grad
@@ -198,3 +175,156 @@ def test_a_criterion_in_evaluation_mode_is_trained_with_all_the_same():
     fresh = fit(linear_net(), criterion, FEW, epochs=1, progress=False)
     again = fit(linear_net(), criterion.eval(), FEW, epochs=1, progress=False)
     assert again == fresh
+
+
+BYTES = LabelledImages((FEW.images * 255).byte(), FEW.targets)
+RECIPE = Recipe(epochs=4, batch_size=16, padding=1, flip=True, warmup_epochs=1)
+
+
+def picture_net() -> nn.Module:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Dropout(0.1), SmallConvNet(10, width=4))
+    return nn.Sequential(Normalise(BYTES.images), body)
+
+
+def killed_after(epochs: int):
+    """A hook of the epoch that stops the training there."""
+
+    def at_epoch(share: float) -> None:
+        if share * RECIPE.epochs >= epochs:
+            raise KeyboardInterrupt
+
+    return at_epoch
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_training_that_was_killed_ends_with_the_same_bits(tmp_path, epochs, precision):
+    recipe = Recipe(epochs=4, batch_size=16, padding=1, flip=True, precision=precision)
+
+    def run(**options):
+        net = picture_net()
+        head = net[1][1].head
+        criterion = PerturbedLoss(ISDA(head) + LPL(10, decay=0.9))
+        done = train(net, criterion, BYTES, recipe, progress=False, **options)
+        return net.state_dict(), done
+
+    whole, history = run()
+    checkpoint = Checkpoint(tmp_path / "a.pt", "key")
+    keep = {"checkpoint": checkpoint, "checkpoint_every": 0}
+    with pytest.raises(KeyboardInterrupt):
+        run(at_epoch=killed_after(epochs), **keep)
+    torch.manual_seed(99)  # whatever happened in between
+    resumed, again = run(**keep)
+    assert again.start_epoch == epochs
+    assert again.loss == history.loss
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_time_that_is_up_pauses_after_an_epoch(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "a.pt", "key")
+    net = picture_net()
+    with pytest.raises(PausedError, match="training: paused after epoch 1"):
+        train(net, PerturbedLoss(), BYTES, RECIPE, checkpoint=checkpoint, until=0.0)
+    assert len(checkpoint.load()["loss"]) == 1
+
+
+def test_the_callers_random_numbers_are_left_alone():
+    torch.manual_seed(3)
+    np.random.seed(3)
+    expected = torch.rand(1), np.random.rand()
+    torch.manual_seed(3)
+    np.random.seed(3)
+    fit(MADE, PerturbedLoss(), FEW, epochs=1, progress=False)
+    assert (torch.rand(1), np.random.rand()) == expected
+
+
+MADE = linear_net()
+
+
+def test_a_loss_that_is_no_number_stops_the_training():
+    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
+        return logits.sum() * float("nan")
+
+    with pytest.raises(DivergedError, match="loss is nan after epoch 1"):
+        fit(linear_net(), criterion, FEW, epochs=2, progress=False)
+
+
+def test_a_sampler_draws_the_order_and_a_mixer_the_batch():
+    seen = []
+
+    def sampler(targets: Tensor, draw: torch.Generator) -> Tensor:
+        return torch.zeros(len(targets), dtype=torch.int64)
+
+    def mixer(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(labels)
+        return images, nn.functional.one_hot(labels, 10).float()
+
+    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
+        assert targets.shape == logits.shape
+        return nn.functional.cross_entropy(logits, targets)
+
+    options = {"sampler": sampler, "mixer": mixer, "progress": False}
+    train(linear_net(), criterion, FEW, Recipe(epochs=1, batch_size=33), **options)
+    assert [len(labels) for labels in seen] == [32, 32]  # an odd last image is left out
+    assert all((labels == FEW.targets[0]).all() for labels in seen)
+
+
+def test_a_hook_sees_the_gradient_of_each_step():
+    norms = []
+
+    class Hook:
+        def __call__(self, net, criterion, batch, lr):
+            norms.append((float(net[1].weight.grad.norm()), lr, len(batch.targets)))
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            pass
+
+    train(linear_net(), PerturbedLoss(), FEW, Recipe(epochs=1), hook=Hook(), progress=False)
+    assert [size for _, _, size in norms] == [64]
+    assert norms[0][0] > 0
+
+
+WORKER = """
+import sys, torch, torch.distributed as dist
+sys.path.insert(0, "tests")
+from test_training import *
+rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
+torch.manual_seed(0)
+net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+recipe = Recipe(epochs=2, batch_size=16)
+done = train(net, PerturbedLoss(LPL(10)), FEW, recipe, progress=False)
+torch.save((net.state_dict(), done.loss), f"{out}/{rank}.pt")
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_train_as_one(tmp_path):
+    root = Path(__file__).parents[1]
+    started = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                WORKER,
+                str(rank),
+                str(tmp_path / "store"),
+                str(tmp_path),
+            ],
+            cwd=root,
+        )
+        for rank in (0, 1)
+    ]
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    recipe = Recipe(epochs=2, batch_size=16)
+    done = train(net, PerturbedLoss(LPL(10)), FEW, recipe, progress=False)
+    assert first[1] == second[1] == pytest.approx(done.loss, rel=1e-5)
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(first[0][name], value, atol=1e-5, rtol=1e-4)

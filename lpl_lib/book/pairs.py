@@ -49,9 +49,7 @@ def try_pair(first: str, second: str, data: LabelledImages) -> Cell:
         method = build_method(" + ".join(pair), Facts(counts, head=head))
         additions = method.additions(len(counts))
         recipe = Recipe(epochs=10)
-        loss = train(
-            net, method.criterion, data, recipe, progress=False, **additions
-        ).loss
+        loss = train(net, method.criterion, data, recipe, progress=False, **additions).loss
     except (ValueError, DivergedError) as error:
         return Cell(False, str(error))
     twice = len(pair) == 2 and all(corrects_prior(name) for name in pair)

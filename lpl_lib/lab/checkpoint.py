@@ -38,15 +38,8 @@ class Checkpoint:
             OSError: it could not be written (disk full, for instance); the older state
                 is still there.
         """
-        try:
-            write_whole(
-                self.path, lambda file: torch.save({"key": self.key, "state": state}, file)
-            )
-        except (OSError, RuntimeError) as error:  # torch's writer raises the latter
-            raise OSError(
-                f"checkpoint {self.path} could not be written ({error}); the state "
-                "before it is kept"
-            ) from error
+        content = {"key": self.key, "state": state}
+        write_whole(self.path, lambda file: torch.save(content, file))
 
     def load(self) -> dict[str, Any] | None:
         """Return the state, its tensors on the CPU; ``None`` if there is none.

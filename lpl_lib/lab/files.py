@@ -34,6 +34,9 @@ def write_whole(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
             os.fsync(file.fileno())
         os.chmod(unfinished, 0o644)  # mkstemp's is for its owner alone
         os.replace(unfinished, path)
-    except BaseException:
+    except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+        raise OSError(
+            f"{path} could not be written ({error}): what was there is kept"
+        ) from error
+    finally:
         Path(unfinished).unlink(missing_ok=True)
-        raise

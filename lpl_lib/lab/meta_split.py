@@ -246,6 +246,7 @@ def fit_meta_split(
     epsilon: float,
     epochs: int,
     before: Perturbation | None = None,
+    lr: float = 0.1,
     meta_lr: float = 0.1,
     seed: int = 0,
 ) -> Tensor:
@@ -256,7 +257,7 @@ def fit_meta_split(
         data: the training set.
         meta: see :class:`LookAhead`, as ``meta_lr``.
         epsilon: the largest bound, >= 0, in nats; 0 is plain training.
-        epochs, seed: as for :func:`lpl_lib.lab.fit`.
+        epochs, lr, seed: as for :func:`lpl_lib.lab.fit`.
         before: a fixed perturbation that comes first, such as
             :class:`~lpl_lib.LogitAdjustment`.
 
@@ -276,7 +277,8 @@ def fit_meta_split(
     split: Any = lpl.split
     hook = LookAhead(split, epsilon, meta, meta_lr)
     criterion = PerturbedLoss(lpl if before is None else before + lpl)
-    recipe = Recipe(epochs=check_count(epochs, "epochs"))
+    check_number(lr, "lr", strict=True)
+    recipe = Recipe(epochs=check_count(epochs, "epochs"), lr=lr)
     train(net, criterion, data, recipe, seed=seed, hook=hook, progress=False)
     steps = len(hook.history) // epochs
     return torch.stack(hook.history[steps - 1 :: steps])

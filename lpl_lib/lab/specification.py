@@ -254,8 +254,8 @@ def _place(text: str, message: str) -> str:
     """The line of a file that an error is about, as far as it can be told."""
     path = message.rpartition("`$.")[2].rstrip("`").split(".") if "`$." in message else []
     named = re.findall(r"['`]([\w+ ,-]+)['`]", message.partition(" - at")[0])
-    section = ""
     for key in [*named, *(re.sub(r"\[.*", "", part) for part in reversed(path))]:
+        section = ""
         for number, line in enumerate(text.splitlines(), 1):
             if header := re.match(r"\[([\w.]+)\]", line):
                 section = header[1]

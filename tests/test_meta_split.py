@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call, grad, jvp
 
-from lpl_lib import LPL, LogitAdjustment, PerturbedLoss, SmallConvNet, digits, fit
-from lpl_lib.lab.beyond import MetaSplit, fit_meta_split, split_hypergradient
-from lpl_lib.lab.data import LabelledImages
+from lpl_lib import LPL, LogitAdjustment, PerturbedLoss
+from lpl_lib.lab import LabelledImages, SmallConvNet, digits, fit
+from lpl_lib.lab.meta_split import MetaSplit, fit_meta_split, split_hypergradient
 
 C, INPUTS, ETA = 4, 6, 0.7
 
@@ -245,7 +245,6 @@ def test_the_class_that_lacks_training_is_raised():
     ("change", "name"),
     [
         ({"epochs": 0}, "epochs"),
-        ({"batch_size": 0}, "batch_size"),
         ({"lr": 0.0}, "lr"),
         ({"meta_lr": -1.0}, "meta_lr"),
         ({"epsilon": -1.0}, "epsilon"),
@@ -275,7 +274,7 @@ def test_frozen_parameters_take_no_part_in_the_step():
     first.requires_grad_(False)
     images, meta_images = torch.randn(2, 12, 3, dtype=torch.float64)
     targets = torch.arange(12) % 3
-    lpl = LPL(3, MetaSplit(3), 1.0, "linf")
+    lpl = LPL(3, 1.0, split=MetaSplit(3), solver="linf")
     whole = split_hypergradient(
         nn.Sequential(first, last),
         lpl,
