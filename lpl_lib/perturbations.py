@@ -142,7 +142,8 @@ class Chain(Perturbation):
         if len(sizes) > 1:
             raise ValueError(
                 "perturbations that add must be made for the same classes, got "
-                + " and ".join(f"{size} classes" for size in sizes)
+                + " and ".join(map(str, sizes))
+                + " classes"
             )
         self.task = next(iter(tasks))
         self.num_classes = next(iter(sizes), None)

@@ -13,12 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lpl_lib import (
-    LDAM,
-    LogitAdjustment,
+from lpl_lib import LDAM, LogitAdjustment, loss_variation
+from lpl_lib.variation import (
     class_relative_variation,
     effective_gap,
-    loss_variation,
     loss_variation_series,
     rival_score,
 )
