@@ -48,7 +48,7 @@ def group_average_precision(
 
     Args:
         logits, targets: as for :func:`average_precision`.
-        groups: label indices, as :func:`lpl_lib.frequency_groups` gives them. For
+        groups: label indices, as :func:`lpl_lib.metrics.frequency_groups` gives them. For
             VOC-MLT and COCO-MLT, whose head begins *at* 100 images, call it with
             ``head_above=99``.
 
