@@ -25,18 +25,14 @@ from lpl_lib import (
     book,
     loss_variation,
 )
+from lpl_lib.book.theory.calibration import epsilon_for_variation
 from lpl_lib.checks import check_batch
 from lpl_lib.lab.data import digits, long_tail_counts, long_tail_indices
 from lpl_lib.lab.models import CifarResNet, SmallConvNet
 from lpl_lib.lab.released import Released
 from lpl_lib.lab.training import fit
-from lpl_lib.lpl import (
-    PGD,
-    Algorithm1,
-    ClassConfidence,
-    ConfidenceRatioBound,
-    epsilon_for_variation,
-)
+from lpl_lib.lab.variants import ConfidenceRatioBound
+from lpl_lib.lpl import PGD, Algorithm1, ClassConfidence
 from lpl_lib.metrics import class_accuracy, frequency_groups, mean_interval
 from lpl_lib.perturbations import cdt
 from lpl_lib.variation import (

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from multilabel_reference import asl, bce, distribution_balanced, focal, rebalancing
 
 from lpl_lib import MultilabelLPL, PerturbedLoss
+from lpl_lib.book.theory.equivalent import equivalent_shift
 from lpl_lib.multilabel import (
     AsymmetricLoss,
     BCELoss,
@@ -17,7 +18,6 @@ from lpl_lib.multilabel import (
     MultilabelLogitAdjustment,
     NegativeScale,
     Rebalanced,
-    equivalent_shift,
     label_loss_variation,
     label_relative_variation,
     log_odds,

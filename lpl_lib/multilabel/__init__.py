@@ -20,12 +20,11 @@ from lpl_lib.multilabel.metrics import (
     tuned_thresholds,
 )
 from lpl_lib.multilabel.perturbations import MultilabelLogitAdjustment, log_odds
-from lpl_lib.multilabel.policies import MajoritySplit, PriorBound, QuadrantSplit
+from lpl_lib.multilabel.policies import MajoritySplit, PriorBound
 from lpl_lib.multilabel.rebalancing import Rebalanced
 from lpl_lib.multilabel.sampling import ClassAwareSampler
 from lpl_lib.multilabel.variation import (
     LabelVariation,
-    equivalent_shift,
     label_loss_variation,
     label_relative_variation,
 )
@@ -43,10 +42,8 @@ __all__ = [
     "MultilabelLogitAdjustment",
     "NegativeScale",
     "PriorBound",
-    "QuadrantSplit",
     "Rebalanced",
     "average_precision",
-    "equivalent_shift",
     "f1_scores",
     "group_average_precision",
     "group_counts",
