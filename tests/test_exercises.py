@@ -33,13 +33,13 @@ from lpl_lib import (
     PerturbedLoss,
     balanced_accuracy,
     loss_variation,
-    mean_interval,
 )
 from lpl_lib.book.exercises.checker import Checker, Mistake
 from lpl_lib.book.theory.augmentation import noise_rise
 from lpl_lib.book.theory.boundary import optimal_bias
 from lpl_lib.book.theory.confusion import soft_confusion
 from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors
+from lpl_lib.lab.intervals import mean_interval
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
 from lpl_lib.multilabel.metrics import average_precision
 from lpl_lib.perturbations import log_prior

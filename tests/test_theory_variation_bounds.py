@@ -7,7 +7,8 @@ from cases import batches
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpl_lib import loss_variation, loss_variation_series
+from lpl_lib import loss_variation
+from lpl_lib.book.theory.series import loss_variation_series
 from lpl_lib.book.theory.variation_bounds import (
     hessian_bound,
     second_order_bound,

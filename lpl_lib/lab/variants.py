@@ -1,10 +1,11 @@
-"""Variants of LPL that chapters compare: Eq. 14 as printed, and a sign for each quadrant."""
+"""Variants that chapters compare: CDT, Eq. 14 as printed, a sign for each quadrant."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from lpl_lib import VS
 from lpl_lib.checks import ClassCounts, check_class_counts, check_number
 from lpl_lib.lpl import Bound, ClassStatistics, RankSplit, Split
 
@@ -94,3 +95,15 @@ class QuadrantSplit(Split):
 
     def forward(self, statistics: ClassStatistics | None) -> Tensor:
         return self.signs
+
+
+def cdt(class_counts: ClassCounts, gamma: float = 0.05) -> VS:
+    r"""Class-dependent temperatures: :class:`VS` without the adjustment, ``tau=0``.
+
+    Source: Ye et al. 2020, "Identifying and compensating for feature deviation in
+    imbalanced deep learning" (arXiv 2001.01385), Eq. 2.
+
+    >>> cdt([4, 1]).tau
+    0.0
+    """
+    return VS(class_counts, gamma=gamma, tau=0.0)

@@ -16,7 +16,6 @@ from lpl_lib.multilabel.lpl import MultilabelLPL
 from lpl_lib.multilabel.metrics import (
     average_precision,
     f1_scores,
-    group_average_precision,
     tuned_thresholds,
 )
 from lpl_lib.multilabel.perturbations import MultilabelLogitAdjustment, log_odds
@@ -45,7 +44,6 @@ __all__ = [
     "Rebalanced",
     "average_precision",
     "f1_scores",
-    "group_average_precision",
     "group_counts",
     "label_loss_variation",
     "label_relative_variation",
