@@ -44,7 +44,7 @@ def reached_from(module: str, root: Path) -> list[Path]:
 
 
 def bare(source: str) -> str:
-    """What a module does: its syntax tree without docstrings, the same in every Python.
+    """What a module does: its syntax tree without docstrings.
 
     >>> bare('"One."\\nx = 1  # why') == bare('x = (1)')
     True
@@ -53,11 +53,12 @@ def bare(source: str) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):  # a text by itself may also describe the line before
-            body[:] = [part for part in body if not _is_text(part)]
+            body[:] = [part for part in body if not is_text(part)]
     return repr(_plain(tree))
 
 
-def _is_text(node: ast.stmt) -> bool:
+def is_text(node: ast.AST) -> bool:
+    """Is this a docstring, or another text that does nothing?"""
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -71,7 +72,7 @@ def _plain(node: object) -> object:
         return [_plain(part) for part in node]
     if not isinstance(node, ast.AST):
         return node
-    filled = ((name, part) for name, part in ast.iter_fields(node) if part not in (None, []))
+    filled = (pair for pair in ast.iter_fields(node) if pair[1] not in (None, []))
     return type(node).__name__, [(name, _plain(part)) for name, part in filled]
 
 
