@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from tools.bookfiles import Notebook, code_cells, python_tree
@@ -34,13 +35,13 @@ def library_files(notebook: Notebook, root: Path) -> list[Path]:
     for _, cell in code_cells(notebook):
         tree = python_tree(cell["source"])
         names = {*_used(tree), *_mentioned(cell["source"], tree)} if tree else {NAME}
-        waiting += _files_of(names, root)
-    return _reached(waiting, root)
+        waiting += files_of(names, root)
+    return reached_by(waiting, root)
 
 
 def reached_from(module: str, root: Path) -> list[Path]:
     """The files that a module of ours reaches, itself among them, sorted."""
-    return _reached(_resolve(module, root), root)
+    return reached_by(_resolve(module, root), root)
 
 
 def bare(source: str) -> str:
@@ -76,15 +77,20 @@ def _plain(node: object) -> object:
     return type(node).__name__, [(name, _plain(part)) for name, part in filled]
 
 
-def _reached(waiting: list[Path], root: Path) -> list[Path]:
-    reached: set[Path] = set()
+def reached_by(files: Iterable[Path], root: Path) -> list[Path]:
+    """Files of ours that these import, and that those import, themselves included."""
+    waiting, reached = list(files), set[Path]()
     while waiting:
         path = waiting.pop()
         if path not in reached:
             reached.add(path)
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            waiting += _files_of(_used(tree), root)
+            waiting += files_of(_names_in(path.read_text(encoding="utf-8")), root)
     return sorted(reached, key=lambda path: path.as_posix())
+
+
+@cache
+def _names_in(source: str) -> frozenset[str]:
+    return frozenset(_used(ast.parse(source)))
 
 
 def running(tree: ast.AST) -> Iterator[ast.AST]:
@@ -123,7 +129,8 @@ def _mentioned(source: str, tree: ast.Module) -> Iterator[str]:
             yield from MENTION.findall(node.value)
 
 
-def _files_of(names: Iterable[str], root: Path) -> list[Path]:
+def files_of(names: Iterable[str], root: Path) -> list[Path]:
+    """The files that define these dotted names, as far as they are ours."""
     return [path for name in names for path in _resolve(name, root)]
 
 
