@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lpl_lib.checks import ClassCounts, check_class_counts, check_number
+from lpl_lib.state import FullPrecision
 
 
-class FocalLoss(nn.Module):
+class FocalLoss(FullPrecision):
     r"""Cross-entropy that counts little where the net is sure of the label.
 
     .. math:: \ell = -(1 - p_y)^{\gamma} \log p_y
@@ -17,7 +18,6 @@ class FocalLoss(nn.Module):
     Args:
         gamma: :math:`\gamma` >= 0; 0 is cross-entropy. 2 in the paper, for detection; 1
             in LDAM's experiments on long-tailed CIFAR.
-
         weight: of the classes, ``(C,)``, for a weighted mean as in
             ``nn.CrossEntropyLoss``; ``None`` weighs all alike.
 

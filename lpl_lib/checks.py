@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 import torch
 from torch import Tensor
 
+Task = Literal["multiclass", "multilabel"]
+"""One class a sample, or any number of labels a sample."""
+
 BaseLoss = Callable[[Tensor, Tensor], Tensor]
-"""Maps logits ``(B, C)`` and integer targets ``(B,)`` to a loss."""
+"""Maps logits ``(B, C)`` and targets ``(B,)``, or floating ``(B, C)``, to a loss."""
 
 ClassCounts = Sequence[float] | Tensor
 """Training images per class: any sequence, array or tensor of ``C`` positive numbers."""
@@ -121,23 +124,104 @@ def check_batch(
     check_logits(logits, num_classes)
     if not isinstance(targets, Tensor) or not _is_integer(targets.dtype):
         kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
-        raise ValueError(
-            f"targets must be a tensor of integer labels, got {kind}{_soft(targets)}"
-        )
-    if targets.ndim != 1 or len(targets) != len(logits):
+        raise ValueError(f"targets must be a tensor of integer labels, got {kind}")
+    if targets.shape != logits.shape[:1]:
+        remedy = "; for one-hot targets pass targets.argmax(1)" if targets.ndim == 2 else ""
         raise ValueError(
             f"targets must have shape ({len(logits)},), one label for each row of "
-            f"logits {tuple(logits.shape)}, got {tuple(targets.shape)}"
+            f"logits {tuple(logits.shape)}, got {tuple(targets.shape)}{remedy}"
         )
-    if targets.device != logits.device:
+    check_devices(logits, targets)
+    if reads_values(logits, values):
+        low, high = (int(bound) for bound in torch.aminmax(targets))
+        if low < 0 or high >= logits.shape[1]:
+            raise ValueError(
+                f"targets must lie in [0, {logits.shape[1] - 1}], "
+                f"got labels from {low} to {high}"
+            )
+        check_finite(logits)
+
+
+def check_label_batch(
+    logits: Tensor,
+    targets: Tensor,
+    num_labels: int | None = None,
+    *,
+    soft: bool = False,
+    values: bool | None = None,
+) -> None:
+    """Check a batch of logits ``(B, K)``, floating, and targets ``(B, K)`` of 0 and 1.
+
+    Args:
+        num_labels: the number of labels that a perturbation was made for.
+        soft: allow targets between 0 and 1.
+        values: as for :func:`check_batch`.
+
+    Raises:
+        ValueError: naming the argument, what it is and what it has to be.
+
+    >>> check_label_batch(torch.zeros(2, 3), torch.tensor([0, 2]))
+    Traceback (most recent call last):
+    ...
+    ValueError: targets must have shape (2, 3), one 0 or 1 for each image and
+    label, got (2,)
+    """
+    check_logits(logits, num_labels)
+    if not isinstance(targets, Tensor) or targets.dtype.is_complex:
+        kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
+        raise ValueError(f"targets must be a tensor of 0 and 1, got {kind}")
+    if targets.shape != logits.shape:
         raise ValueError(
-            f"targets are on {targets.device} but logits on {logits.device}: "
-            "move both to one device"
+            f"targets must have shape {tuple(logits.shape)}, one 0 or 1 for each image "
+            f"and label, got {tuple(targets.shape)}"
         )
-    if torch.compiler.is_compiling():
-        return  # a look at values would break the graph
-    if values if values is not None else logits.device.type == "cpu":
-        _check_values(logits, targets)
+    check_devices(logits, targets)
+    if reads_values(logits, values):
+        check_label_values(targets, soft=soft)
+        check_finite(logits)
+
+
+def check_label_values(targets: Tensor, *, soft: bool = False) -> None:
+    """Check that all targets are 0 or 1, or with ``soft`` between them.
+
+    >>> check_label_values(torch.tensor([[0.0, 0.9]]))
+    Traceback (most recent call last):
+    ...
+    ValueError: targets must be 0 or 1, got 0.9 for sample 0, label 1 (1 such value in all)
+    """
+    allowed = (targets >= 0) & (targets <= 1) if soft else (targets == 0) | (targets == 1)
+    if not allowed.all():
+        row, column = (int(i) for i in (~allowed).nonzero()[0])
+        count = int((~allowed).sum())
+        raise ValueError(
+            f"targets must be {'in [0, 1]' if soft else '0 or 1'}, got "
+            f"{targets[row, column].item():.4g} for sample {row}, label {column} "
+            f"({count} such value{'s' if count > 1 else ''} in all)"
+        )
+
+
+def check_label_counts(label_counts: ClassCounts, num_samples: int) -> Tensor:
+    r"""Return the positives of each label, ``(K,)`` float64, all in (0, num_samples).
+
+    Raises:
+        ValueError: a label without a positive, or without a negative: its log-odds
+            :math:`\log\frac{\pi}{1 - \pi}` are not finite.
+
+    >>> check_label_counts([9, 10], num_samples=10)
+    Traceback (most recent call last):
+    ...
+    ValueError: label_counts must be below num_samples = 10, got 10 for label 1, which so
+    has no negative
+    """
+    counts = check_class_counts(label_counts, "label_counts")
+    check_count(num_samples, "num_samples")
+    if (counts >= num_samples).any():
+        first = int((counts >= num_samples).nonzero()[0])
+        raise ValueError(
+            f"label_counts must be below num_samples = {num_samples}, got "
+            f"{counts[first].item():g} for label {first}, which so has no negative"
+        )
+    return counts
 
 
 def check_logits(logits: Tensor, num_classes: int | None = None) -> None:
@@ -158,29 +242,30 @@ def check_logits(logits: Tensor, num_classes: int | None = None) -> None:
         )
 
 
-def _soft(targets: object) -> str:
-    """The remedy where soft labels stand in the place of hard ones."""
-    if not (isinstance(targets, Tensor) and targets.ndim == 2):
-        return ""
-    return (
-        f" of shape {tuple(targets.shape)}: for soft labels of mix-up or CutMix use "
-        "MixedTargetLoss in the place of PerturbedLoss; for label smoothing keep hard "
-        "labels and pass base_loss=nn.CrossEntropyLoss(label_smoothing=...)"
-    )
-
-
-def _is_integer(dtype: torch.dtype) -> bool:
-    return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
-
-
-def _check_values(logits: Tensor, targets: Tensor) -> None:
-    low, high = (int(bound) for bound in torch.aminmax(targets))
-    if low < 0 or high >= logits.shape[1]:
+def check_devices(logits: Tensor, targets: Tensor) -> None:
+    """Check that both are on one device."""
+    if targets.device != logits.device:
         raise ValueError(
-            f"targets must lie in [0, {logits.shape[1] - 1}], "
-            f"got labels from {low} to {high}"
+            f"targets are on {targets.device} but logits on {logits.device}: "
+            "move both to one device"
         )
-    check_finite(logits)
+
+
+def check_shift(logits: Tensor, delta: Tensor) -> None:
+    """Check that ``delta`` has the logits' shape."""
+    if delta.shape != logits.shape:
+        raise ValueError(
+            f"delta must have the shape of logits, {tuple(logits.shape)}, "
+            f"got {tuple(delta.shape)}"
+        )
+
+
+def reads_values(logits: Tensor, wanted: bool | None) -> bool:
+    """Whether to look at values: as wanted, by default on the CPU; never while compiling,
+    which a look would break."""
+    if torch.compiler.is_compiling():
+        return False
+    return logits.device.type == "cpu" if wanted is None else wanted
 
 
 def check_finite(logits: Tensor) -> None:
@@ -195,3 +280,7 @@ def check_finite(logits: Tensor) -> None:
                 f"logits must be finite, got {value} for sample "
                 f"{row}, class {column} ({int(bad.sum())} such values in all)"
             )
+
+
+def _is_integer(dtype: torch.dtype) -> bool:
+    return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)

@@ -7,7 +7,7 @@ the form in which Eq. 7 of Li et al. (arXiv 2209.05668) unifies LA, LDAM, ISDA a
     sum_i  loss(softmax(u_i + delta_{y_i}), y_i)
 
 Perturbations compose with ``+``, from left to right: each sees the logits that the
-earlier ones left. So ``LogitAdjustment(n) + LPL(...)`` learns its perturbation on the
+earlier ones left. So ``LogitAdjustment(n) + LPL(n)`` learns its perturbation on the
 adjusted logits, as in Eq. 15.
 """
 
@@ -15,11 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lpl_lib.checks import ClassCounts, check_batch, check_class_counts, check_number
+from lpl_lib.checks import (
+    BaseLoss,
+    ClassCounts,
+    Task,
+    check_batch,
+    check_class_counts,
+    check_label_batch,
+    check_number,
+)
+from lpl_lib.state import FullPrecision
 
 
 def at_least_float32(logits: Tensor) -> Tensor:
@@ -40,94 +50,121 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-class Perturbation(nn.Module):
-    r"""Maps logits ``(B, C)`` and targets ``(B,)`` to ``delta`` ``(B, C)``.
+class Perturbation(FullPrecision):
+    r"""Maps logits ``(B, C)`` and targets to ``delta`` ``(B, C)``.
 
     Subclasses implement :meth:`delta`; calling the module checks the batch first and
     raises half precision to float32. Logits are in nats (log-odds), and so is ``delta``.
 
     Attributes:
-        num_classes: the number of classes ``C`` it was made for; ``None`` if any.
+        task: ``"multiclass"``, targets ``(B,)`` of integers, or ``"multilabel"``, targets
+            ``(B, C)`` of 0 and 1, one for each of ``C`` labels.
+        num_classes: the number of classes, or labels, ``C`` it was made for; ``None`` if
+            any.
+        allows_soft_labels: whether multi-label targets may lie between 0 and 1.
 
     >>> class Margin(Perturbation):
-    ...     def delta(self, logits, targets, features=None, head_weight=None):
+    ...     def delta(self, logits, targets):
     ...         one_hot = torch.nn.functional.one_hot(targets, logits.shape[1])
     ...         return -0.5 * one_hot.to(logits.dtype)
     >>> Margin()(torch.zeros(1, 2), torch.tensor([0])).abs()
     tensor([[0.5000, 0.0000]])
     """
 
+    task: Task = "multiclass"
     num_classes: int | None = None
+    allows_soft_labels: bool = False
 
-    def delta(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        features: Tensor | None = None,
-        head_weight: Tensor | None = None,
-    ) -> Tensor:
+    def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the perturbation of a batch that has been checked.
 
         Args:
             logits: ``(B, C)``, float32 or float64.
-            targets: ``(B,)``, int64.
-            features: ``(B, A)``, the last layer's input; only ISDA asks for it.
-            head_weight: ``(C, A)``, the last layer's weight; only ISDA asks for it.
+            targets: ``(B,)``, int64; of labels ``(B, C)``, in the logits' dtype.
         """
         raise NotImplementedError
 
-    def forward(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        features: Tensor | None = None,
-        head_weight: Tensor | None = None,
-    ) -> Tensor:
-        """Check the batch and return ``delta``, ``(B, C)``, float32 or float64."""
-        check_batch(logits, targets, self.num_classes)
-        return self.delta(at_least_float32(logits), targets.long(), features, head_weight)
+    def use_base_loss(self, base_loss: BaseLoss | None) -> None:
+        """Be told the base loss, ``None`` for the task's own; what solves for its
+        perturbation (LPL) raises and lowers this one."""
 
-    def __add__(self, other: Perturbation) -> Sum:
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Check the batch and return ``delta``, ``(B, C)``, float32 or float64."""
+        if self.task == "multilabel":
+            soft = self.allows_soft_labels
+            check_label_batch(logits, targets, self.num_classes, soft=soft)
+            logits = at_least_float32(logits)
+            return self.delta(logits, targets.to(logits.dtype))
+        check_batch(logits, targets, self.num_classes)
+        return self.delta(at_least_float32(logits), targets.long())
+
+    def __add__(self, other: Perturbation) -> Chain:
         if not isinstance(other, Perturbation):
             return NotImplemented
-        return Sum(self, other)
+        return Chain(self, other)
 
 
-class Sum(Perturbation):
+class Chain(Perturbation):
     """One perturbation after another; usually written ``first + second``.
 
-    ``delta`` is the sum of the two deltas, the second computed on the logits that the
-    first left. The order matters where a part depends on the logits (LPL, VS).
+    ``delta`` is the sum of the parts' deltas, each computed on the logits that the
+    earlier ones left. The order matters where a part depends on the logits (LPL, VS).
+    A chain in a chain is taken apart, so that ``a + (b + c)`` is ``(a + b) + c``.
+
+    Attributes:
+        parts: by the names of their classes (``LPL``, a second one ``LPL_2``), which are
+            their keys in ``state_dict``: the same in any order.
 
     Raises:
-        ValueError: the parts were made for different numbers of classes.
+        ValueError: parts of two tasks, or made for different numbers of classes.
 
     >>> both = LogitAdjustment([9, 1]) + LDAM([9, 1])
     >>> both(torch.zeros(1, 2), torch.tensor([1])).round(decimals=3)
     tensor([[-0.1050, -2.8030]])
+    >>> list(both.parts)
+    ['LogitAdjustment', 'LDAM']
     """
 
-    def __init__(self, first: Perturbation, second: Perturbation) -> None:
+    def __init__(self, *parts: Perturbation) -> None:
         super().__init__()
-        sizes = {first.num_classes, second.num_classes} - {None}
+        flat = [
+            inner
+            for part in parts
+            for inner in (part.parts.values() if isinstance(part, Chain) else [part])
+        ]
+        tasks = dict.fromkeys(part.task for part in flat)
+        if len(tasks) > 1:
+            raise ValueError(
+                "perturbations that add must be of one task, got "
+                + " and ".join(f"{type(p).__name__} ({p.task})" for p in flat)
+            )
+        sizes = dict.fromkeys(p.num_classes for p in flat if p.num_classes is not None)
         if len(sizes) > 1:
             raise ValueError(
                 "perturbations that add must be made for the same classes, got "
-                f"{first.num_classes} and {second.num_classes} classes"
+                + " and ".join(f"{size} classes" for size in sizes)
             )
-        self.num_classes = sizes.pop() if sizes else None
-        self.first = first
-        self.second = second
+        self.task = next(iter(tasks))
+        self.num_classes = next(iter(sizes), None)
+        self.allows_soft_labels = all(part.allows_soft_labels for part in flat)
+        self.parts: Any = nn.ModuleDict()  # a ModuleDict's values are Any to mypy
+        for part in flat:
+            name = type(part).__name__
+            same = sum(type(p).__name__ == name for p in self.parts.values())
+            self.parts[f"{name}_{same + 1}" if same else name] = part
 
-    def delta(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        features: Tensor | None = None,
-        head_weight: Tensor | None = None,
-    ) -> Tensor:
-        first = self.first.delta(logits, targets, features, head_weight)
-        return first + self.second.delta(logits + first, targets, features, head_weight)
+    def use_base_loss(self, base_loss: BaseLoss | None) -> None:
+        for part in self.parts.values():
+            part.use_base_loss(base_loss)
+
+    def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
+        total: Tensor | None = None
+        for part in self.parts.values():
+            seen = logits if total is None else logits + total
+            delta: Tensor = part.delta(seen, targets)
+            total = delta if total is None else total + delta
+        assert total is not None  # a chain has parts
+        return total
 
 
 class LogitAdjustment(Perturbation):
@@ -162,15 +199,9 @@ class LogitAdjustment(Perturbation):
         counts = check_class_counts(class_counts)
         self.tau = check_number(tau, "tau")
         self.num_classes = len(counts)
-        self.register_buffer("log_prior", log_prior(counts).float(), persistent=False)
+        self.register_buffer("log_prior", log_prior(counts).float())
 
-    def delta(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        features: Tensor | None = None,
-        head_weight: Tensor | None = None,
-    ) -> Tensor:
+    def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         return (self.tau * self.log_prior).to(logits.dtype).expand_as(logits)
 
 
@@ -211,15 +242,9 @@ class LDAM(Perturbation):
         check_number(scale, "scale")
         self.num_classes = len(counts)
         margins = scale * max_margin * (counts / counts.min()) ** -0.25
-        self.register_buffer("margins", margins.float(), persistent=False)
+        self.register_buffer("margins", margins.float())
 
-    def delta(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        features: Tensor | None = None,
-        head_weight: Tensor | None = None,
-    ) -> Tensor:
+    def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         own = -self.margins[targets].to(logits.dtype)
         return torch.zeros_like(logits).scatter(1, targets[:, None], own[:, None])
 
@@ -235,7 +260,8 @@ class VS(Perturbation):
 
     Args:
         class_counts: training images per class, ``(C,)``, all positive.
-        gamma: strength of the scaling, >= 0; 0.3 in the authors' code.
+        gamma: strength of the scaling, >= 0. Small values were chosen on held-out images of
+            this book; 0.3 in the authors' code.
         tau: strength of the adjustment, >= 0.
 
     Source: Kini et al. 2021, "Label-imbalanced and group-sensitive classification under
@@ -252,7 +278,7 @@ class VS(Perturbation):
     scales: Tensor
 
     def __init__(
-        self, class_counts: ClassCounts, gamma: float = 0.3, tau: float = 1.0
+        self, class_counts: ClassCounts, gamma: float = 0.05, tau: float = 1.0
     ) -> None:
         super().__init__()
         counts = check_class_counts(class_counts)
@@ -260,21 +286,15 @@ class VS(Perturbation):
         self.tau = check_number(tau, "tau")
         self.num_classes = len(counts)
         scales = (counts / counts.max()) ** self.gamma
-        self.register_buffer("log_prior", log_prior(counts).float(), persistent=False)
-        self.register_buffer("scales", scales.float(), persistent=False)
+        self.register_buffer("log_prior", log_prior(counts).float())
+        self.register_buffer("scales", scales.float())
 
-    def delta(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        features: Tensor | None = None,
-        head_weight: Tensor | None = None,
-    ) -> Tensor:
+    def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         shrink = (self.scales - 1).to(logits.dtype)
         return shrink * logits + (self.tau * self.log_prior).to(logits.dtype)
 
 
-def cdt(class_counts: ClassCounts, gamma: float = 0.3) -> VS:
+def cdt(class_counts: ClassCounts, gamma: float = 0.05) -> VS:
     r"""Class-dependent temperatures: :class:`VS` without the adjustment, ``tau=0``.
 
     Source: Ye et al. 2020, "Identifying and compensating for feature deviation in

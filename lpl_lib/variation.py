@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import check_batch
+from lpl_lib.checks import check_batch, check_shift
 from lpl_lib.perturbations import at_least_float32
 
 
@@ -60,11 +60,7 @@ def effective_gap(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
 
 
 def _moved(logits: Tensor, delta: Tensor) -> Tensor:
-    if delta.shape != logits.shape:
-        raise ValueError(
-            f"delta must have the shape of logits, {tuple(logits.shape)}, "
-            f"got {tuple(delta.shape)}"
-        )
+    check_shift(logits, delta)
     return at_least_float32(logits) + delta
 
 

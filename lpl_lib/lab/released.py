@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lpl_lib.checks import ClassCounts, check_number
+from lpl_lib.checks import BaseLoss, ClassCounts, check_number
 from lpl_lib.lpl.bounds import FrequencyBound
+from lpl_lib.lpl.groups import ClassGroups
+from lpl_lib.lpl.solvers import walk
 from lpl_lib.lpl.splits import RankSplit
 from lpl_lib.perturbations import Perturbation
 
@@ -30,7 +33,7 @@ class ReleasedWalk(Perturbation):
     and the net also learns how to change its perturbation.
 
     With ``norms="columns"`` and without ``through`` it is :class:`lpl_lib.LPL` with the
-    solver ``"released"``; that one needs no table of ``C x C``.
+    solver :class:`Released`; that one needs no table of ``C x C``.
 
     Args:
         class_counts: training images per class, ``(C,)``.
@@ -65,17 +68,11 @@ class ReleasedWalk(Perturbation):
         steps = torch.floor(radius / step_size + 1e-4)  # 0.3 / 0.1 are 3 steps
         times = torch.arange(int(steps.max()))[:, None]
         moves = torch.where(times < steps, step_size * signs, 0.0)
-        self.register_buffer("moves", moves, persistent=False)
+        self.register_buffer("moves", moves)
         self.num_classes = len(signs)
         self.norms, self.through = norms, through
 
-    def delta(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        features: Tensor | None = None,
-        head_weight: Tensor | None = None,
-    ) -> Tensor:
+    def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         with torch.set_grad_enabled(self.through and torch.is_grad_enabled()):
             one_hot = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
             means = one_hot.T / one_hot.sum(0).clamp(min=1)[:, None]
@@ -86,3 +83,54 @@ class ReleasedWalk(Perturbation):
                 norm = torch.linalg.vector_norm(gradient, dim=along).clamp(min=1e-12)
                 delta = delta + (move / norm)[:, None] * gradient
             return delta[targets]
+
+
+@dataclass(frozen=True)
+class Released:
+    r"""The step rule of the authors' released code, for comparison only.
+
+    Each step has a length set by :math:`\alpha`, but class ``c``'s gradient is divided
+    by the Euclidean norm of *column* ``c`` of the table of all classes' gradients, by how
+    much everybody takes other images for ``c``:
+
+    .. math:: \delta_c \leftarrow \delta_c \pm \alpha \, g_c \Big/
+              \Bigl( \sum_k g_{k,c}^2 \Bigr)^{1/2}, \quad
+              \lfloor \epsilon_c / \alpha \rfloor \text{ times}
+
+    So a class's perturbation depends on the other classes in the batch, and classes that
+    attract errors are moved less. Nothing bounds ``delta``. The code's other
+    peculiarities (absent classes in the threshold, increments added twice) are not part
+    of this rule.
+
+    Args:
+        step_size: :math:`\alpha` > 0.
+
+    Source: the authors' repository (github.com/limengyang1992/lpl, commit 9fe33e8), its
+    use of ``torch.norm(grad, dim=0)``.
+
+    >>> solver = Released(step_size=0.5)
+    >>> solver(torch.zeros(1, 2), torch.tensor([0]), torch.tensor([0.5]), 0.5)
+    tensor([[-0.5000,  0.5000]])
+    """
+
+    step_size: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_number(self.step_size, "step_size", strict=True)
+
+    def __call__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        radius: Tensor,
+        largest: float,
+        base_loss: BaseLoss | None = None,
+    ) -> Tensor:
+        batch = logits, targets, base_loss
+        return walk(*batch, radius, largest, self.step_size, _over_columns)
+
+
+def _over_columns(gradient: Tensor, groups: ClassGroups) -> Tensor:
+    """Divide class c's gradient by the Euclidean norm of column c of all gradients."""
+    columns = torch.linalg.vector_norm(gradient, dim=0)[groups.classes][:, None]
+    return gradient.div_(columns.clamp_(min=torch.finfo(columns.dtype).tiny))

@@ -10,7 +10,7 @@ from lpl_lib.lpl.bounds import (
 from lpl_lib.lpl.calibration import epsilon_for_variation
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
 from lpl_lib.lpl.perturbation import LPL
-from lpl_lib.lpl.solvers import L2, PGD, SOLVERS, Algorithm1, LInf, Released, Solver
+from lpl_lib.lpl.solvers import L2, PGD, SOLVERS, Algorithm1, LInf, Solver
 from lpl_lib.lpl.splits import ConfidenceSplit, RankSplit, Split
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "FrequencyBound",
     "LInf",
     "RankSplit",
-    "Released",
     "Solver",
     "Split",
     "epsilon_for_variation",

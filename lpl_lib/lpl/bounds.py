@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lpl_lib.checks import ClassCounts, check_class_counts, check_number
 from lpl_lib.lpl.confidence import ClassStatistics
-from lpl_lib.lpl.splits import check_threshold
+from lpl_lib.state import FullPrecision
 
 
-class Bound(nn.Module):
+class Bound(FullPrecision):
     r"""Maps class statistics and signs to bounds :math:`\epsilon_c` ``(C,)``, >= 0.
 
     Bounds are in the units of the logits (nats); what a bound means depends on the
@@ -55,11 +55,12 @@ class ConfidenceBound(Bound):
 
     .. math:: \epsilon_c = \epsilon + \Delta\epsilon \, |\tau - \bar q_c|
 
+    The threshold :math:`\tau` is the split's: that of :class:`~lpl_lib.ConfidenceSplit`
+    if it has one, else the mean confidence of the classes seen.
+
     Args:
         epsilon: smallest bound, >= 0.
         extra: :math:`\Delta\epsilon` >= 0.
-        threshold: :math:`\tau` in [0, 1]; ``None`` takes the mean confidence of the
-            classes seen, as :class:`~lpl_lib.ConfidenceSplit` does.
 
     Source: Eq. 13 of Li et al., for balanced sets.
 
@@ -68,18 +69,14 @@ class ConfidenceBound(Bound):
     tensor([0.3000, 0.3000])
     """
 
-    def __init__(
-        self, epsilon: float, extra: float, threshold: float | None = None
-    ) -> None:
+    def __init__(self, epsilon: float, extra: float) -> None:
         super().__init__()
         self.epsilon = check_number(epsilon, "epsilon")
         self.extra = check_number(extra, "extra")
-        self.threshold = check_threshold(threshold)
         self.largest = self.epsilon + self.extra
 
     def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
-        tau = statistics.threshold(self.threshold)
-        return self.epsilon + self.extra * (tau - statistics.confidence).abs()
+        return self.epsilon + self.extra * (statistics.tau - statistics.confidence).abs()
 
 
 class FrequencyBound(Bound):
@@ -117,8 +114,8 @@ class FrequencyBound(Bound):
         self.largest = epsilon + extra
         head = epsilon + extra * counts / counts.max()
         tail = epsilon + extra * counts.min() / counts
-        self.register_buffer("of_head", head.float(), persistent=False)
-        self.register_buffer("of_tail", tail.float(), persistent=False)
+        self.register_buffer("of_head", head.float())
+        self.register_buffer("of_tail", tail.float())
 
     def forward(self, statistics: ClassStatistics | None, signs: Tensor) -> Tensor:
         return torch.where(signs < 0, self.of_head, self.of_tail)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lpl_lib.checks import check_count
+from lpl_lib.state import FullPrecision
 
 
 class ClassStatistics(NamedTuple):
@@ -17,21 +18,23 @@ class ClassStatistics(NamedTuple):
         confidence: ``(C,)``, ``q_c``, mean softmax probability that the samples of
             class ``c`` give to ``c``; 0 where not ``seen``.
         seen: ``(C,)``, bool, whether class ``c`` has a confidence.
+        threshold: a fixed one for ``tau``, or ``None``.
     """
 
     confidence: Tensor
     seen: Tensor
+    threshold: float | None = None
 
-    def mean_confidence(self) -> Tensor:
-        """Return the mean of ``q_c`` over the classes seen, a scalar."""
+    @property
+    def tau(self) -> Tensor | float:
+        """The threshold: the fixed one, or without it the mean of ``q_c`` over the
+        classes seen."""
+        if self.threshold is not None:
+            return self.threshold
         return self.confidence.sum() / self.seen.count_nonzero().clamp(min=1)
 
-    def threshold(self, fixed: float | None) -> Tensor | float:
-        """Return ``tau``: the fixed one, or without it the mean confidence."""
-        return self.mean_confidence() if fixed is None else fixed
 
-
-class ClassConfidence(nn.Module):
+class ClassConfidence(FullPrecision):
     r"""Estimates :math:`\bar q_c`, the mean of :math:`p_c` over the samples of class c.
 
     Args:

@@ -21,7 +21,8 @@ def class_gradient(
 
     the own entry taken as minus the sum of the others, so that it stays exact where the
     class is learnt almost perfectly. For another loss by automatic differentiation; a
-    loss that returns one number is taken to be a mean over the batch.
+    loss that returns one number is taken to be a mean over the batch, or a sum if its
+    ``reduction`` says so.
 
     >>> groups = ClassGroups(torch.tensor([0]), num_classes=2)
     >>> class_gradient(torch.zeros(1, 2), torch.tensor([0]), groups)
@@ -72,4 +73,5 @@ def _sample_gradients(logits: Tensor, targets: Tensor, base_loss: BaseLoss) -> T
         moved = logits.detach().requires_grad_()
         loss = base_loss(moved, targets)
         (gradient,) = torch.autograd.grad(loss.sum(), moved)
-    return gradient * len(logits) if loss.ndim == 0 else gradient
+    summed = loss.ndim > 0 or getattr(base_loss, "reduction", "mean") == "sum"
+    return gradient if summed else gradient * len(logits)

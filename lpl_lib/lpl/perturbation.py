@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lpl_lib.checks import BaseLoss, check_count, check_number
-from lpl_lib.lpl.bounds import Bound, FixedBound
+from lpl_lib.checks import (
+    BaseLoss,
+    ClassCounts,
+    check_class_counts,
+    check_count,
+    check_number,
+)
+from lpl_lib.lpl.bounds import Bound, FixedBound, FrequencyBound
 from lpl_lib.lpl.confidence import ClassConfidence
 from lpl_lib.lpl.distributed import whole_batch
-from lpl_lib.lpl.solvers import SOLVERS, Solver
-from lpl_lib.lpl.splits import ConfidenceSplit, Split
+from lpl_lib.lpl.solvers import SOLVERS, LInf, Solver
+from lpl_lib.lpl.splits import ConfidenceSplit, RankSplit, Split
 from lpl_lib.perturbations import Perturbation, frozen
 from lpl_lib.variation import class_relative_variation
 
@@ -29,20 +36,19 @@ class LPL(Perturbation):
     raised) and which in ``N`` (negatively, lowered); the *bound* gives
     :math:`\epsilon_c`; the *solver* finds :math:`\delta_c`. ``delta`` is then held
     constant while the loss is back-propagated (Algorithm 2). Classes that are absent
-    from the batch play no part.
+    from the batch play no part. :math:`\ell` is the base loss of the
+    :class:`~lpl_lib.PerturbedLoss` that it is used in; alone it is cross-entropy.
 
     Args:
-        num_classes: ``C``.
-        split: default :class:`~lpl_lib.ConfidenceSplit` (Eq. 9, balanced sets); for
-            long-tail sets :class:`~lpl_lib.RankSplit` (Eq. 10).
-        bound: a number for :class:`~lpl_lib.FixedBound`, or a bound such as
-            :class:`~lpl_lib.ConfidenceBound` (Eq. 13) or
-            :class:`~lpl_lib.FrequencyBound` (Eq. 14). In nats; default 0.5.
+        classes: training images per class, ``(C,)``, for a long tail; or the number of
+            classes ``C``, for a balanced set.
+        bound: a bound such as :class:`~lpl_lib.ConfidenceBound` (Eq. 13), or a number:
+            with counts the largest bound of :class:`~lpl_lib.FrequencyBound` (Eq. 14,
+            from 0 up), else that of all classes (:class:`~lpl_lib.FixedBound`). In nats.
+        split: default :class:`~lpl_lib.RankSplit` with counts (Eq. 10), else
+            :class:`~lpl_lib.ConfidenceSplit` (Eq. 9).
         solver: ``"l2"`` (default), ``"linf"``, ``"pgd"``, ``"algorithm1"``, or a solver
             such as ``L2(steps=3)``. The same bound means something else to each.
-        base_loss: the loss that is raised and lowered inside; default cross-entropy, in
-            closed form. Pass the one that the :class:`~lpl_lib.PerturbedLoss` has, if it
-            has one: label smoothing, focal, any callable.
         decay: of the running mean confidence; ``None`` uses each batch alone. See
             :class:`~lpl_lib.lpl.confidence.ClassConfidence`.
 
@@ -57,64 +63,91 @@ class LPL(Perturbation):
     >>> lpl(logits, torch.tensor([0, 1]))  # class 0 is learnt, class 1 is not
     tensor([[ 1., -1., -1.],
             [ 1., -1.,  1.]])
+    >>> LPL([500, 50, 5], bound=1.0, solver="linf")(logits, torch.tensor([0, 2]))
+    tensor([[ 1., -1., -1.],
+            [ 1.,  1., -1.]])
     """
 
     def __init__(
         self,
-        num_classes: int,
+        classes: int | ClassCounts,
+        bound: Bound | float = 1.0,
+        *,
         split: Split | None = None,
-        bound: Bound | float = 0.5,
         solver: Solver | str = "l2",
         decay: float | None = None,
-        base_loss: BaseLoss | None = None,
     ) -> None:
         super().__init__()
-        self.num_classes = check_count(num_classes, "num_classes")
-        self.split = ConfidenceSplit() if split is None else split
-        if not isinstance(self.split, Split):
+        counts: Tensor | None = None
+        if isinstance(classes, int | Integral):
+            size = check_count(classes, "classes")
+        else:
+            counts = check_class_counts(classes, "classes")
+            size = len(counts)
+        self.num_classes = size
+        if split is None:
+            split = ConfidenceSplit() if counts is None else RankSplit(counts)
+        if not isinstance(split, Split):
             raise ValueError(
                 f"split must be a Split such as RankSplit(class_counts), got {split!r}"
             )
-        self.bound = (
-            bound if isinstance(bound, Bound) else FixedBound(check_number(bound, "bound"))
-        )
-        self.solver = _solver(solver)
-        self.base_loss = base_loss
-        self.confidence = ClassConfidence(num_classes, decay)
-        for name, part in (("split", self.split), ("bound", self.bound)):
-            if part.num_classes not in (None, num_classes):
+        if not isinstance(bound, Bound):
+            largest = check_number(bound, "bound")
+            bound = (
+                FixedBound(largest)
+                if counts is None
+                else FrequencyBound(counts, epsilon=0.0, extra=largest)
+            )
+        self.split, self.bound, self.solver = split, bound, _solver(solver)
+        self.use_base_loss(None)
+        self.confidence = ClassConfidence(size, decay)
+        for name, part in (("split", split), ("bound", bound)):
+            if part.num_classes not in (None, size):
                 raise ValueError(
                     f"{name} was made for {part.num_classes} classes, "
-                    f"but num_classes is {num_classes}"
+                    f"but there are {size} classes"
                 )
 
+    def use_base_loss(self, base_loss: BaseLoss | None) -> None:
+        inner = None if _is_cross_entropy(base_loss) else base_loss
+        if inner is not None and isinstance(self.solver, LInf):
+            raise ValueError(
+                "solver 'linf' is the closed form for cross-entropy; with base_loss="
+                f"{base_loss!r} use 'l2' or 'pgd'"
+            )
+        # in a tuple: it stays the loss's own, not a part of its perturbation too
+        self._base_loss = (inner,)
+
     @torch.no_grad()
-    def delta(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        features: Tensor | None = None,
-        head_weight: Tensor | None = None,
-    ) -> Tensor:
+    def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         logits, targets, own = whole_batch(logits, targets)
-        needed = self.split.uses_confidence or self.bound.uses_confidence
+        statistics: Any = None
         # a split by rank with a bound by frequency looks at no confidence: spare it
-        statistics: Any = self.confidence(logits, targets) if needed else None
+        if self.split.uses_confidence or self.bound.uses_confidence:
+            statistics = self.confidence(logits, targets)
+            statistics = statistics._replace(threshold=self.split.threshold)
         signs = self.split(statistics)
         radius = (signs * self.bound(statistics, signs)).index_select(0, targets)
-        delta = self.solver(logits, targets, radius, self.bound.largest, self.base_loss)
+        delta = self.solver(logits, targets, radius, self.bound.largest, *self._base_loss)
         return delta[own]
 
     def class_variation(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the relative loss variation that LPL causes per class, ``(C,)``.
 
-        See :func:`~lpl_lib.class_relative_variation`; NaN for absent classes. Running
-        statistics are left as they are. The measure that makes solvers comparable. With
-        several processes all must call it, each for its own samples.
+        See :func:`~lpl_lib.variation.class_relative_variation`; NaN for absent classes.
+        Running statistics are left as they are. The measure that makes solvers
+        comparable. With several processes all must call it, each for its own samples.
         """
         with frozen(self):
             delta = self(logits, targets)
         return class_relative_variation(logits, targets, delta)
+
+
+def _is_cross_entropy(base_loss: BaseLoss | None) -> bool:
+    """Whether each class's loss is a multiple of cross-entropy, solved in closed form."""
+    if isinstance(base_loss, nn.CrossEntropyLoss):
+        return not base_loss.label_smoothing
+    return base_loss in (None, torch.nn.functional.cross_entropy)
 
 
 def _solver(solver: Solver | str) -> Solver:

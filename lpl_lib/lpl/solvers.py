@@ -168,7 +168,7 @@ class Algorithm1:
         base_loss: BaseLoss | None = None,
     ) -> Tensor:
         batch = logits, targets, base_loss
-        return _walk(*batch, radius, largest, self.step_size, lambda gradient, _: gradient)
+        return walk(*batch, radius, largest, self.step_size, lambda gradient, _: gradient)
 
 
 @dataclass(frozen=True)
@@ -220,62 +220,16 @@ class PGD:
         return groups.expand(inside).mul_(radius)
 
 
-@dataclass(frozen=True)
-class Released:
-    r"""The step rule of the authors' released code, for comparison only.
-
-    Each step has a length set by :math:`\alpha`, but class ``c``'s gradient is divided
-    by the Euclidean norm of *column* ``c`` of the table of all classes' gradients, by how
-    much everybody takes other images for ``c``:
-
-    .. math:: \delta_c \leftarrow \delta_c \pm \alpha \, g_c \Big/
-              \Bigl( \sum_k g_{k,c}^2 \Bigr)^{1/2}, \quad
-              \lfloor \epsilon_c / \alpha \rfloor \text{ times}
-
-    So a class's perturbation depends on the other classes in the batch, and classes that
-    attract errors are moved less. Nothing bounds ``delta``. The code's other
-    peculiarities (absent classes in the threshold, increments added twice) are not part
-    of this rule.
-
-    Args:
-        step_size: :math:`\alpha` > 0.
-
-    Source: the authors' repository (github.com/limengyang1992/lpl, commit 9fe33e8), its
-    use of ``torch.norm(grad, dim=0)``.
-
-    >>> solver = Released(step_size=0.5)
-    >>> solver(torch.zeros(1, 2), torch.tensor([0]), torch.tensor([0.5]), 0.5)
-    tensor([[-0.5000,  0.5000]])
-    """
-
-    step_size: float = 0.01
-
-    def __post_init__(self) -> None:
-        check_number(self.step_size, "step_size", strict=True)
-
-    def __call__(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        radius: Tensor,
-        largest: float,
-        base_loss: BaseLoss | None = None,
-    ) -> Tensor:
-        batch = logits, targets, base_loss
-        return _walk(*batch, radius, largest, self.step_size, _over_columns)
-
-
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "linf": LInf,
     "l2": L2,
     "pgd": PGD,
     "algorithm1": Algorithm1,
-    "released": Released,
 }
 """Solvers by name, as :class:`lpl_lib.LPL` takes them."""
 
 
-def _walk(
+def walk(
     logits: Tensor,
     targets: Tensor,
     base_loss: BaseLoss | None,
@@ -298,9 +252,3 @@ def _walk(
         # a class that has made its steps stays where it is
         delta.addcmul_(torch.where(k < steps, signed, 0.0), scaled(gradient, groups))
     return groups.expand(delta)
-
-
-def _over_columns(gradient: Tensor, groups: ClassGroups) -> Tensor:
-    """Divide class c's gradient by the Euclidean norm of column c of all gradients."""
-    columns = torch.linalg.vector_norm(gradient, dim=0)[groups.classes][:, None]
-    return gradient.div_(columns.clamp_(min=torch.finfo(columns.dtype).tiny))

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lpl_lib.checks import ClassCounts, check_class_counts, check_count, check_number
 from lpl_lib.lpl.confidence import ClassStatistics
+from lpl_lib.state import FullPrecision
 
 TIE = 1e-6  # confidences closer than this are equal: they are known to float32
 
 
-class Split(nn.Module):
-    """Maps class statistics to signs ``(C,)``: +1 raises the loss, -1 lowers it.
+class Split(FullPrecision):
+    r"""Maps class statistics to signs ``(C,)``: +1 raises the loss, -1 lowers it.
 
     Attributes:
         num_classes: the number of classes it was made for; ``None`` if any.
         uses_confidence: whether it looks at the statistics at all.
+        threshold: of the confidence, :math:`\tau`; ``None`` for the classes' mean.
     """
 
     num_classes: int | None = None
     uses_confidence: bool = True
+    threshold: float | None = None
 
     def forward(self, statistics: ClassStatistics) -> Tensor:
         raise NotImplementedError
@@ -45,12 +48,15 @@ class ConfidenceSplit(Split):
 
     def __init__(self, threshold: float | None = None) -> None:
         super().__init__()
-        self.threshold = check_threshold(threshold)
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(
+                f"threshold must be None or a confidence in [0, 1], got {threshold}"
+            )
+        self.threshold = None if threshold is None else check_number(threshold, "threshold")
 
     def forward(self, statistics: ClassStatistics) -> Tensor:
-        tau = statistics.threshold(self.threshold)
         # a tie with the mean, which is rounded, is not below it
-        below = statistics.confidence - tau < -TIE
+        below = statistics.confidence - statistics.tau < -TIE
         return torch.where(below, 1.0, -1.0)
 
 
@@ -89,24 +95,7 @@ class RankSplit(Split):
             )
         signs = torch.ones(len(counts))
         signs[counts.argsort(descending=True, stable=True)[:num_head]] = -1
-        self.register_buffer("signs", signs, persistent=False)
+        self.register_buffer("signs", signs)
 
     def forward(self, statistics: ClassStatistics | None) -> Tensor:
         return self.signs
-
-
-def check_threshold(threshold: float | None) -> float | None:
-    """Return the confidence threshold, ``None`` or a number in [0, 1].
-
-    >>> check_threshold(1.5)
-    Traceback (most recent call last):
-    ...
-    ValueError: threshold must be None or a confidence in [0, 1], got 1.5
-    """
-    if threshold is None:
-        return None
-    if not 0 <= threshold <= 1:
-        raise ValueError(
-            f"threshold must be None or a confidence in [0, 1], got {threshold}"
-        )
-    return check_number(threshold, "threshold")

@@ -1,28 +1,27 @@
 """Multi-label classification: losses as perturbations, and LPL for many labels.
 
-criterion = MultiLabelLoss(SigmoidAdjustment(n, N, 0.1) + MultiLabelLPL(n, N))
+criterion = PerturbedLoss(MultilabelLogitAdjustment(n, N, 0.1) + MultilabelLPL(n, N))
 loss = criterion(logits, targets)  # both (B, K), targets 0 or 1
 """
 
-from lpl_lib.multilabel.checks import check_label_batch
-from lpl_lib.multilabel.curves import BCE, Asymmetric, Focal, LabelLoss, NegativeScale
+from lpl_lib.multilabel.base_losses import (
+    AsymmetricLoss,
+    BCELoss,
+    LabelLoss,
+    MultilabelFocalLoss,
+    NegativeScale,
+)
 from lpl_lib.multilabel.groups import GroupConfidence, group_counts
-from lpl_lib.multilabel.losses import MultiLabelLoss
-from lpl_lib.multilabel.lpl import MultiLabelLPL
+from lpl_lib.multilabel.lpl import MultilabelLPL
 from lpl_lib.multilabel.metrics import (
     average_precision,
     f1_scores,
     group_average_precision,
     tuned_thresholds,
 )
-from lpl_lib.multilabel.perturbations import (
-    LabelPerturbation,
-    LabelSum,
-    SigmoidAdjustment,
-    log_odds,
-)
+from lpl_lib.multilabel.perturbations import MultilabelLogitAdjustment, log_odds
 from lpl_lib.multilabel.policies import MajoritySplit, PriorBound, QuadrantSplit
-from lpl_lib.multilabel.rebalancing import Rebalancing
+from lpl_lib.multilabel.rebalancing import Rebalanced
 from lpl_lib.multilabel.sampling import ClassAwareSampler
 from lpl_lib.multilabel.variation import (
     LabelVariation,
@@ -32,25 +31,21 @@ from lpl_lib.multilabel.variation import (
 )
 
 __all__ = [
-    "BCE",
-    "Asymmetric",
+    "AsymmetricLoss",
+    "BCELoss",
     "ClassAwareSampler",
-    "Focal",
     "GroupConfidence",
     "LabelLoss",
-    "LabelPerturbation",
-    "LabelSum",
     "LabelVariation",
     "MajoritySplit",
-    "MultiLabelLPL",
-    "MultiLabelLoss",
+    "MultilabelFocalLoss",
+    "MultilabelLPL",
+    "MultilabelLogitAdjustment",
     "NegativeScale",
     "PriorBound",
     "QuadrantSplit",
-    "Rebalancing",
-    "SigmoidAdjustment",
+    "Rebalanced",
     "average_precision",
-    "check_label_batch",
     "equivalent_shift",
     "f1_scores",
     "group_average_precision",

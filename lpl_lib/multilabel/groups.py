@@ -12,9 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import ClassCounts, check_count
+from lpl_lib.checks import ClassCounts, check_count, check_label_counts
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
-from lpl_lib.multilabel.checks import check_label_counts
 
 
 def group_counts(label_counts: ClassCounts, num_samples: int) -> Tensor:

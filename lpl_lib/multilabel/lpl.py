@@ -7,17 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import ClassCounts, check_number
+from lpl_lib.checks import ClassCounts, Task, check_label_counts, check_number
 from lpl_lib.lpl.bounds import Bound, FixedBound
 from lpl_lib.lpl.distributed import whole_batch
 from lpl_lib.lpl.splits import Split
-from lpl_lib.multilabel.checks import check_label_counts
 from lpl_lib.multilabel.groups import GroupConfidence, group_values
-from lpl_lib.multilabel.perturbations import LabelPerturbation
 from lpl_lib.multilabel.policies import MajoritySplit, PriorBound
+from lpl_lib.perturbations import Perturbation
 
 
-class MultiLabelLPL(LabelPerturbation):
+class MultilabelLPL(Perturbation):
     r"""Learning to perturb the logits of a label's positives and of its negatives.
 
     .. math:: \sum_{k} \sum_{s \in \{+, -\}}
@@ -27,7 +26,7 @@ class MultiLabelLPL(LabelPerturbation):
     where opt is max for the groups that the *split* augments positively and min for the
     others. A group's loss is monotone in its one number, so the solution stands at an
     end of the interval, for every base loss of
-    :mod:`lpl_lib.multilabel.curves` and for any weights:
+    :mod:`lpl_lib.multilabel.base_losses` and for any weights:
 
     .. math:: \delta_k^+ = -s_k^+ \epsilon_k^+, \qquad
               \delta_k^- = +s_k^- \epsilon_k^-, \qquad s = +1 \text{ for max}, -1
@@ -39,12 +38,12 @@ class MultiLabelLPL(LabelPerturbation):
         label_counts: training images that have the label, ``(K,)``, in
             ``(0, num_samples)``.
         num_samples: training images ``N``.
-        split: any split over the ``2 K`` groups (negatives, then positives). Default
-            :class:`~lpl_lib.multilabel.MajoritySplit`; also
-            ``ConfidenceSplit()``, :class:`~lpl_lib.multilabel.QuadrantSplit`.
         bound: any bound over the groups, or a number for all. In nats. Default
             ``PriorBound(label_counts, num_samples)``: the larger group of each label is
             lowered by the label's log-odds, the smaller one is left alone.
+        split: any split over the ``2 K`` groups (negatives, then positives). Default
+            :class:`~lpl_lib.multilabel.MajoritySplit`; also
+            ``ConfidenceSplit()``, :class:`~lpl_lib.multilabel.QuadrantSplit`.
         decay: of the running mean confidence; ``None`` uses each batch alone.
 
     Source: this book (chapter 11). The authors' multi-label formula was not available to
@@ -54,23 +53,26 @@ class MultiLabelLPL(LabelPerturbation):
         ValueError: a label without positives or negatives; a split or bound made for
             another number of groups; a negative bound.
 
-    >>> lpl = MultiLabelLPL([10, 80], num_samples=100, bound=1.0)
+    >>> lpl = MultilabelLPL([10, 80], num_samples=100, bound=1.0)
     >>> lpl(torch.zeros(2, 2), torch.tensor([[1, 1], [0, 0]]))
     tensor([[-1.,  1.],
             [-1.,  1.]])
     """
 
+    task: Task = "multilabel"
+
     def __init__(
         self,
         label_counts: ClassCounts,
         num_samples: int,
-        split: Split | None = None,
         bound: Bound | float | None = None,
+        *,
+        split: Split | None = None,
         decay: float | None = None,
     ) -> None:
         super().__init__()
         counts = check_label_counts(label_counts, num_samples)
-        self.num_labels = len(counts)
+        self.num_classes = len(counts)
         self.split = MajoritySplit(counts, num_samples) if split is None else split
         if not isinstance(self.split, Split):
             raise ValueError(
@@ -81,14 +83,14 @@ class MultiLabelLPL(LabelPerturbation):
         self.bound = (
             bound if isinstance(bound, Bound) else FixedBound(check_number(bound, "bound"))
         )
-        groups = 2 * self.num_labels
+        groups = 2 * self.num_classes
         for name, part in (("split", self.split), ("bound", self.bound)):
             if part.num_classes not in (None, groups):
                 raise ValueError(
                     f"{name} was made for {part.num_classes} groups, but "
-                    f"{self.num_labels} labels have {groups}: negatives, then positives"
+                    f"{self.num_classes} labels have {groups}: negatives, then positives"
                 )
-        self.confidence = GroupConfidence(self.num_labels, decay)
+        self.confidence = GroupConfidence(self.num_classes, decay)
 
     @torch.no_grad()
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -96,6 +98,7 @@ class MultiLabelLPL(LabelPerturbation):
         if self.split.uses_confidence or self.bound.uses_confidence:
             everyone, labels, _ = whole_batch(logits, targets)
             statistics = self.confidence(everyone, labels)
+            statistics = statistics._replace(threshold=self.split.threshold)
         signs = self.split(statistics)
         return closed_form(targets, signs * self.bound(statistics, signs)).to(logits.dtype)
 

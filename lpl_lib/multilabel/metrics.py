@@ -1,4 +1,4 @@
-"""Average precision and F1 for many labels, by torchmetrics, label by label.
+"""Average precision and F1 for many labels, by scikit-learn, label by label.
 
 A label that no test image has has no average precision and no recall. It gets NaN, and
 means over labels leave it out and say how many they left out.
@@ -6,13 +6,10 @@ means over labels leave it out and say how many they left out.
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from lpl_lib.multilabel.checks import check_label_batch
+from lpl_lib.checks import check_label_batch
 from lpl_lib.perturbations import at_least_float32
 
 
@@ -33,16 +30,14 @@ def average_precision(logits: Tensor, targets: Tensor) -> Tensor:
     >>> average_precision(logits, torch.tensor([[1, 0], [0, 0], [1, 0]]))
     tensor([0.8333,    nan])
     """
+    # here, not above: who uses the losses alone need not wait for this import
+    from sklearn.metrics import average_precision_score
+
     check_label_batch(logits, targets)
     result = torch.full((logits.shape[1],), torch.nan)
-    for k in range(logits.shape[1]):
-        truth = targets[:, k].long()
-        if truth.any():
-            # torchmetrics squeezes logits through a sigmoid, which makes ties of large
-            # ones; ranks in [0, 1] keep the order, and ties as they are
-            _, order = logits[:, k].unique(return_inverse=True)
-            scores = order.double() / len(order)
-            result[k] = _torchmetrics().binary_average_precision(scores, truth)
+    scores, truth = at_least_float32(logits).cpu().numpy(), targets.cpu().numpy()
+    for k in targets.any(0).nonzero()[:, 0].tolist():
+        result[k] = average_precision_score(truth[:, k], scores[:, k])
     return result
 
 
@@ -90,15 +85,11 @@ def f1_scores(
     {'micro': 0.6666..., 'macro': 0.6666...}
     """
     check_label_batch(logits, targets)
-    binary_f1_score = _torchmetrics().binary_f1_score
-    predicted, truth = (logits > thresholds).long(), targets.long()
-    of_label = [
-        binary_f1_score(predicted[:, k], truth[:, k])
-        for k in range(logits.shape[1])
-        if truth[:, k].any()
-    ]
-    macro = torch.stack(of_label).mean() if of_label else torch.tensor(torch.nan)
-    micro = binary_f1_score(predicted.flatten(), truth.flatten())
+    predicted, truth = logits > thresholds, targets > 0
+    hits = (predicted & truth).sum(0).double()
+    found = (predicted.sum(0) + truth.sum(0)).double()
+    micro = 2 * hits.sum() / found.sum().clamp(min=1)
+    macro = (2 * hits / found)[truth.any(0)].mean()
     return {"micro": float(micro), "macro": float(macro)}
 
 
@@ -128,12 +119,3 @@ def tuned_thresholds(logits: Tensor, targets: Tensor) -> Tensor:
     best = f1.argmax(0, keepdim=True)
     middle = (scores.gather(0, best) + below.gather(0, best))[0] / 2
     return torch.where(positives > 0, middle, 0.0)
-
-
-def _torchmetrics() -> Any:
-    """Import it late: that takes longer than importing all the rest."""
-    with warnings.catch_warnings():
-        # where transformers is installed too, it looks for a notebook's progress bar
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        from torchmetrics.functional import classification
-    return classification

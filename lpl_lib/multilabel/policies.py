@@ -78,7 +78,7 @@ class QuadrantSplit(Split):
         is_head = RankSplit(counts, num_head).signs < 0
         self.num_classes = 2 * len(counts)
         sides = [torch.where(is_head, float(head[j]), float(tail[j])) for j in (1, 0)]
-        self.register_buffer("signs", torch.cat(sides), persistent=False)
+        self.register_buffer("signs", torch.cat(sides))
 
     def forward(self, statistics: ClassStatistics | None) -> Tensor:
         return self.signs
@@ -93,8 +93,8 @@ class PriorBound(Bound):
               \Bigl|\log\frac{1 - \pi_k}{\pi_k}\Bigr|
 
     With :class:`~lpl_lib.multilabel.MajoritySplit`, :math:`a = b` is
-    :class:`~lpl_lib.multilabel.SigmoidAdjustment` with :math:`\tau = a`: a shift of the
-    label's bias and nothing else. Only :math:`a \neq b` is more than that.
+    :class:`~lpl_lib.multilabel.MultilabelLogitAdjustment` with :math:`\tau = a`: a shift
+    of the label's bias and nothing else. Only :math:`a \neq b` is more than that.
 
     Args:
         label_counts: images that have the label, ``(K,)``, in ``(0, num_samples)``.
@@ -128,7 +128,7 @@ class PriorBound(Bound):
         epsilon = torch.cat([negatives, positives])
         self.num_classes = len(epsilon)
         self.largest = float(epsilon.max())
-        self.register_buffer("epsilon", epsilon.float(), persistent=False)
+        self.register_buffer("epsilon", epsilon.float())
 
     def forward(self, statistics: ClassStatistics | None, signs: Tensor) -> Tensor:
         return self.epsilon

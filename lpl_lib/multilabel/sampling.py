@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from lpl_lib.checks import check_count
-from lpl_lib.multilabel.checks import check_target_values
+from lpl_lib.checks import check_count, check_label_values
 
 
 class ClassAwareSampler(Sampler[int]):
@@ -18,7 +17,7 @@ class ClassAwareSampler(Sampler[int]):
     Labels come in random order, each once before any comes again; a label's images come
     in random order too, each once before any comes again. An image with several labels
     is drawn for each of them, which is why the re-balancing weights
-    (:class:`~lpl_lib.multilabel.Rebalancing`) go with this sampler.
+    (:class:`~lpl_lib.multilabel.Rebalanced`) go with this sampler.
 
     Args:
         targets: ``(N, K)`` of 0 and 1, of the training set.
@@ -46,7 +45,7 @@ class ClassAwareSampler(Sampler[int]):
     ) -> None:
         if targets.ndim != 2:
             raise ValueError(f"targets must have shape (N, K), got {tuple(targets.shape)}")
-        check_target_values(targets)
+        check_label_values(targets)
         images = [column.nonzero()[:, 0] for column in targets.T]
         self.images = [of_label for of_label in images if len(of_label) > 0]
         if not self.images:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lpl_lib.multilabel.checks import check_label_batch
-from lpl_lib.multilabel.curves import LabelLoss
+from lpl_lib.checks import check_label_batch, check_shift
+from lpl_lib.multilabel.base_losses import LabelLoss
 from lpl_lib.perturbations import at_least_float32
 from lpl_lib.variation import softplus
 
@@ -81,15 +81,15 @@ def equivalent_shift(loss: LabelLoss, logits: Tensor) -> LabelVariation:
     such a positive).
 
     Args:
-        loss: two curves, such as ``Focal()``.
+        loss: two curves, such as ``MultilabelFocalLoss()``.
         logits: of any shape, in nats.
 
     Returns:
         Two tensors of the logits' shape.
 
-    >>> from lpl_lib.multilabel import Asymmetric
-    >>> asl = equivalent_shift(Asymmetric(0.0, 0.0, margin=0.05), torch.tensor([-4.0, 0.0]))
-    >>> asl.negatives
+    >>> from lpl_lib.multilabel import AsymmetricLoss
+    >>> asl = AsymmetricLoss(0.0, 0.0, margin=0.05)
+    >>> equivalent_shift(asl, torch.tensor([-4.0, 0.0])).negatives
     tensor([   -inf, -0.2007])
     """
     logits = at_least_float32(logits)
@@ -103,11 +103,7 @@ def _inverse_softplus(value: Tensor) -> Tensor:
 
 def _losses(logits: Tensor, targets: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
     check_label_batch(logits, targets)
-    if delta.shape != logits.shape:
-        raise ValueError(
-            f"delta must have the shape of logits, {tuple(logits.shape)}, "
-            f"got {tuple(delta.shape)}"
-        )
+    check_shift(logits, delta)
     logits = at_least_float32(logits)
     away = torch.where(targets > 0, -1.0, 1.0).to(logits.dtype)
     return softplus(away * logits), softplus(away * (logits + delta))

@@ -1,12 +1,12 @@
-r"""Losses of one label as two curves: of the logit of a positive, and of a negative.
+r"""Base losses of many labels, as two curves: of a positive's logit, and of a negative's.
 
-Every loss here has the form
+Every loss here is the mean over images and labels of
 
 .. math:: \ell(u, t) = t\, \ell^+(u) + (1 - t)\, \ell^-(u),
 
-applied to each image and label. :math:`\ell^+` never rises and :math:`\ell^-` never
+:math:`\ell^+` never rises and :math:`\ell^-` never
 falls with the logit, which is all that the closed form of
-:class:`~lpl_lib.multilabel.MultiLabelLPL` needs. For targets between 0 and 1 the form is
+:class:`~lpl_lib.multilabel.MultilabelLPL` needs. For targets between 0 and 1 the form is
 the expected loss of a label that is drawn with that probability.
 """
 
@@ -23,7 +23,13 @@ from lpl_lib.checks import check_number
 
 
 class LabelLoss:
-    """Maps logits and targets, both ``(B, K)``, to losses ``(B, K)``, in nats."""
+    """Maps logits and targets, both ``(B, K)``, to their mean loss, in nats.
+
+    Attributes:
+        allows_soft_labels: whether targets may lie between 0 and 1.
+    """
+
+    allows_soft_labels = True
 
     def positive(self, logits: Tensor) -> Tensor:
         """Return the loss of positives with these logits, of the same shape."""
@@ -33,17 +39,21 @@ class LabelLoss:
         """Return the loss of negatives with these logits, of the same shape."""
         raise NotImplementedError
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each image and label, ``(B, K)``."""
         t = targets.to(logits.dtype)
         return t * self.positive(logits) + (1 - t) * self.negative(logits)
 
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return self.elementwise(logits, targets).mean()
+
 
 @dataclass(frozen=True)
-class BCE(LabelLoss):
+class BCELoss(LabelLoss):
     r"""Binary cross-entropy, :math:`\ell^+ = \log(1 + e^{-u})`,
     :math:`\ell^- = \log(1 + e^{u})`.
 
-    >>> BCE()(torch.tensor([[0.0, 2.0]]), torch.tensor([[1, 0]]))
+    >>> BCELoss().elementwise(torch.tensor([[0.0, 2.0]]), torch.tensor([[1, 0]]))
     tensor([[0.6931, 2.1269]])
     """
 
@@ -55,7 +65,7 @@ class BCE(LabelLoss):
 
 
 @dataclass(frozen=True)
-class Focal(LabelLoss):
+class MultilabelFocalLoss(LabelLoss):
     r"""Focal loss: what is classified well counts less.
 
     .. math:: \ell^+ = b\,(1 - p)^\gamma \log(1 + e^{-u}), \qquad
@@ -68,8 +78,8 @@ class Focal(LabelLoss):
 
     Source: Lin et al. 2017, Eq. 4; the factor from Wu et al. 2020.
 
-    >>> Focal()(torch.zeros(1, 1), torch.ones(1, 1))  # a quarter of log 2
-    tensor([[0.1733]])
+    >>> MultilabelFocalLoss()(torch.zeros(1, 1), torch.ones(1, 1))  # a quarter of log 2
+    tensor(0.1733)
     """
 
     gamma: float = 2.0
@@ -89,7 +99,7 @@ class Focal(LabelLoss):
 
 
 @dataclass(frozen=True)
-class Asymmetric(LabelLoss):
+class AsymmetricLoss(LabelLoss):
     r"""Asymmetric loss, ASL: a focal loss that forgives easy negatives altogether.
 
     .. math:: \ell^+ = -(1 - p)^{\gamma_+} \log p, \qquad
@@ -110,7 +120,8 @@ class Asymmetric(LabelLoss):
     Raises:
         ValueError: a negative power; a margin outside [0, 1).
 
-    >>> Asymmetric()(torch.tensor([[-3.0, 0.0]]), torch.zeros(1, 2)).round(decimals=4)
+    >>> loss = AsymmetricLoss().elementwise(torch.tensor([[-3.0, 0.0]]), torch.zeros(1, 2))
+    >>> loss.round(decimals=4)
     tensor([[0.0000, 0.0245]])
     """
 
@@ -125,7 +136,7 @@ class Asymmetric(LabelLoss):
             raise ValueError(f"margin must lie in [0, 1), got {self.margin}")
 
     def positive(self, logits: Tensor) -> Tensor:
-        return Focal(self.gamma_positive).positive(logits)
+        return MultilabelFocalLoss(self.gamma_positive).positive(logits)
 
     def negative(self, logits: Tensor) -> Tensor:
         shift = logits.new_tensor(math.log(self.margin) if self.margin > 0 else -math.inf)
@@ -155,11 +166,11 @@ class NegativeScale(LabelLoss):
 
     >>> ntr = NegativeScale(scale=5.0)
     >>> u = torch.tensor([[-2.0]])
-    >>> ntr.negative(u).item() < 0.001 < BCE().negative(u).item()
+    >>> ntr.negative(u).item() < 0.001 < BCELoss().negative(u).item()
     True
     """
 
-    loss: LabelLoss = BCE()
+    loss: LabelLoss = BCELoss()
     scale: float = 2.0
 
     def __post_init__(self) -> None:

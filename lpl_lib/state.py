@@ -1,0 +1,32 @@
+"""What a criterion knows of the data, kept whatever its module is cast to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+
+class FullPrecision(nn.Module):
+    """A module whose own buffers stay in float32 or better.
+
+    ``.half()``, ``.bfloat16()`` and the like, on it or on a model that holds it, would
+    round priors, margins and running statistics: a count stops growing at 256 in bfloat16.
+    Here such a cast moves buffers to another device but leaves their precision. All
+    buffers are a part of ``state_dict``, so that saving and loading restores them.
+
+    >>> module = FullPrecision()
+    >>> module.register_buffer("prior", torch.tensor([0.1]))
+    >>> module.bfloat16().prior
+    tensor([0.1000])
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = {k: b for k, b in self._buffers.items() if b is not None}
+        super()._apply(fn, recurse)
+        for name, old in before.items():
+            new: Any = self._buffers[name]
+            if new.dtype.is_floating_point and new.dtype.itemsize < 4:
+                self._buffers[name] = old.to(new.device)
+        return self

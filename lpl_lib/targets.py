@@ -1,0 +1,121 @@
+"""Mixed targets: the class probabilities that mix-up, CutMix and smoothing make.
+
+A perturbation belongs to the class of a sample. Mix-up and CutMix make one sample of two:
+its loss is mixed of the two classes' losses, each with its own class's perturbation.
+Label smoothing leaves the sample in its class: only the target of the base loss is smooth.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lpl_lib.checks import BaseLoss, check_devices, check_finite, check_logits, reads_values
+
+TIE = 1e-6  # target masses closer than this are equal: mixers work in float32
+
+
+def unmix(targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Take mixed targets apart: the two classes of each sample, and the second's part.
+
+    What all classes share is label smoothing; the two classes that stick out are ``a``
+    and ``b``, and :math:`\lambda` is ``a``'s share of what sticks out. With two classes a
+    smoothed label looks like a mixed one, and is taken for one.
+
+    Args:
+        targets: ``(B, C)``, floating: :math:`\lambda\, s(a) + (1 - \lambda)\, s(b)`.
+
+    Returns:
+        ``a`` and ``b``, each ``(B,)``, int64, equal where one class sticks out; and
+        :math:`(1 - \lambda)\, s(b)`, ``(B, C)``.
+
+    >>> a, b, part = unmix(torch.tensor([[0.65, 0.05, 0.25, 0.05], [0.1, 0.1, 0.7, 0.1]]))
+    >>> a, b, part.round(decimals=4)  # smoothing 0.2 and lambda 0.75; smoothing 0.4
+    (tensor([0, 2]), tensor([2, 2]), tensor([[0.0125, 0.0125, 0.2125, 0.0125],
+            [0.0000, 0.0000, 0.0000, 0.0000]]))
+    """
+    num_classes = targets.shape[1]
+    floor = targets.amin(1, keepdim=True)
+    if num_classes < 3:
+        floor = torch.zeros_like(floor)  # here the least is b's own share
+    mass, classes = (targets - floor).topk(min(2, num_classes), dim=1)
+    major, minor, rest = classes[:, 0], classes[:, -1], mass[:, -1]
+    one_class = (rest <= TIE) | (major == minor)
+    rest = torch.where(one_class, 0.0, rest)
+    share = rest / (mass[:, 0] + rest).clamp(min=torch.finfo(mass.dtype).tiny)
+    part = share[:, None] * floor
+    part = part.expand_as(targets).scatter_add(1, minor[:, None], rest[:, None])
+    return major, torch.where(one_class, major, minor), part
+
+
+@torch.no_grad()
+def check_linear(base_loss: BaseLoss, logits: Tensor, targets: Tensor) -> None:
+    """Check that a base loss is linear in its targets, on one sample of the batch.
+
+    Raises:
+        ValueError: it is not: the loss of a mixed sample is not that of its two parts.
+
+    >>> check_linear(torch.nn.MSELoss(), torch.zeros(1, 2), torch.tensor([[0.5, 0.5]]))
+    Traceback (most recent call last):
+    ...
+    ValueError: base_loss must be linear in mixed targets, as cross-entropy without ...
+    """
+    u, whole = logits[:1], targets[:1]
+    parts = (0.3 * whole, 0.7 * whole)
+    difference = base_loss(u, whole) - sum(base_loss(u, part) for part in parts)
+    if not bool((difference.abs() <= 1e-3 * (1 + base_loss(u, whole).abs())).all()):
+        raise ValueError(
+            "base_loss must be linear in mixed targets, as cross-entropy without label "
+            f"smoothing is, got {base_loss!r}: smooth the targets where they are mixed, as "
+            "timm's Mixup(label_smoothing=...) does, and leave other losses to hard labels"
+        )
+
+
+def check_mixed(
+    logits: Tensor,
+    targets: Tensor,
+    num_classes: int | None = None,
+    *,
+    values: bool | None = None,
+) -> None:
+    """Check logits ``(B, C)`` and class probabilities ``(B, C)`` of at most two classes.
+
+    Arguments and errors as for :func:`lpl_lib.checks.check_batch`.
+
+    >>> check_mixed(torch.zeros(1, 4), torch.tensor([[0.4, 0.3, 0.3, 0.0]]))
+    Traceback (most recent call last):
+    ...
+    ValueError: targets must mix at most two classes (over a floor that all classes ...
+    """
+    check_logits(logits, num_classes)
+    if targets.shape != logits.shape:
+        raise ValueError(
+            f"targets must be integer labels ({len(logits)},), or class probabilities of "
+            f"the shape of logits, {tuple(logits.shape)}, got {targets.dtype} of shape "
+            f"{tuple(targets.shape)}"
+        )
+    check_devices(logits, targets)
+    if not reads_values(logits, values):
+        return
+    check_finite(logits)
+    sums = targets.sum(1)
+    if not bool((targets >= 0).all() and ((sums - 1).abs() < 1e-3).all()):
+        raise ValueError(
+            "targets must be class probabilities, each row >= 0 and 1 in sum, got "
+            f"values from {float(targets.min()):g} to {float(targets.max()):g} and sums "
+            f"from {float(sums.min()):g} to {float(sums.max()):g}; several labels a sample "
+            'are for task="multilabel"'
+        )
+    above = (targets - targets.amin(1, keepdim=True) > 1e-4).sum(1)
+    if targets.shape[1] > 2 and int(above.min()) == 0:
+        raise ValueError(
+            "targets must single out a class, got the same share for all in sample "
+            f"{int(above.argmin())}: it belongs to no class"
+        )
+    if int(above.max()) > 2:
+        row = int(above.argmax())
+        raise ValueError(
+            "targets must mix at most two classes (over a floor that all classes share, "
+            f"of label smoothing), got {int(above[row])} in sample {row}: a teacher's "
+            "soft labels belong to no class; add their loss on the plain logits instead"
+        )

@@ -1,0 +1,105 @@
+"""What Hugging Face's ``Trainer`` needs: a loss that takes the model's output object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from lpl_lib.checks import BaseLoss
+from lpl_lib.losses import PerturbedLoss
+from lpl_lib.perturbations import Perturbation
+
+
+class TrainerLoss(nn.Module):
+    r"""A perturbed loss in the form that Hugging Face's ``Trainer`` calls.
+
+    .. code-block:: python
+
+        Trainer(..., compute_loss_func=TrainerLoss(LogitAdjustment(class_counts)))
+
+    It takes the logits out of the model's output object, works on their device, and
+    weights the batch by its share of the accumulated one,
+
+    .. math:: L = \frac{B}{\text{num\_items\_in\_batch}} \; \overline{\ell}
+
+    so that gradient accumulation gives the mean over all samples, also where the last
+    batch is smaller. Where no gradient is asked for (``Trainer.evaluate``) nothing is
+    perturbed, and ``eval_loss`` is the base loss.
+
+    Args:
+        perturbation: as for :class:`~lpl_lib.PerturbedLoss`.
+        base_loss: as there; a mean over the batch. Labels may be hard, or mixed by the
+            data collator.
+
+    Source: the signature is that of ``compute_loss_func`` in transformers 4.46 and newer.
+
+    Raises:
+        ValueError: no labels, no logits in the output, and what
+            :class:`~lpl_lib.PerturbedLoss` raises.
+
+    >>> criterion = TrainerLoss()
+    >>> output = {"logits": torch.zeros(2, 4)}  # a model's output is such a mapping
+    >>> criterion(output, torch.tensor([0, 3])).item()  # log 4
+    1.386...
+    >>> criterion(output, torch.tensor([0, 3]), num_items_in_batch=8).item()  # a quarter
+    0.346...
+    """
+
+    def __init__(
+        self, perturbation: Perturbation | None = None, base_loss: BaseLoss | None = None
+    ) -> None:
+        super().__init__()
+        self.criterion = PerturbedLoss(perturbation, base_loss)
+
+    def forward(
+        self,
+        outputs: Any,
+        labels: Tensor | None,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Return the batch's part of the loss of the accumulated batch, a scalar.
+
+        Args:
+            outputs: what the model returned: an object or mapping with ``logits``, a
+                tuple that begins with them, or the logits ``(B, C)`` themselves.
+            labels: ``(B,)``, integer, or ``(B, C)``, mixed.
+            num_items_in_batch: labels in the accumulated batch; ``None``: in this one.
+        """
+        if labels is None:
+            raise ValueError(
+                "labels must come with each batch, got None: call the data set's column "
+                "of classes 'labels'; if the Trainer drops it because the model's "
+                "forward does not take it, set remove_unused_columns=False"
+            )
+        logits = logits_of(outputs)
+        self.criterion.to(logits.device)
+        loss = self.criterion(logits, labels)
+        if num_items_in_batch is None:
+            return loss
+        return loss * (labels.numel() / num_items_in_batch)
+
+
+def logits_of(outputs: Any) -> Tensor:
+    """Return the logits that a framework's output holds.
+
+    >>> logits_of((torch.zeros(1, 2), "hidden states")).shape
+    torch.Size([1, 2])
+    >>> logits_of({"last_hidden_state": torch.zeros(1, 2)})
+    Traceback (most recent call last):
+    ...
+    ValueError: outputs must hold 'logits', got dict with ['last_hidden_state']: ...
+    """
+    if isinstance(outputs, Tensor):
+        return outputs
+    if isinstance(outputs, Mapping) and "logits" in outputs:
+        logits: Tensor = outputs["logits"]
+        return logits
+    if isinstance(outputs, tuple) and outputs and isinstance(outputs[0], Tensor):
+        return outputs[0]
+    held = f" with {list(outputs)}" if isinstance(outputs, Mapping) else ""
+    raise ValueError(
+        f"outputs must hold 'logits', got {type(outputs).__name__}{held}: use a model "
+        "with a classification head, such as AutoModelForSequenceClassification"
+    )
