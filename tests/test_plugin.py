@@ -266,7 +266,6 @@ class Linear(nn.Module):
         return {"logits": self.head(x)}
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("quiet")
 def test_the_trainer_takes_the_same_step_in_one_batch_and_in_parts():
     """Eight samples at once, or 3 + 3 + 2 with gradient accumulation."""
