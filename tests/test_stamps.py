@@ -235,6 +235,13 @@ def test_a_chapter_depends_on_what_it_imports(
     assert " ".join(name.as_posix() for name in names) == reached
 
 
+def test_a_name_that_a_package_imports_late_is_followed(root: Path) -> None:
+    late = "if TYPE_CHECKING:\n    from lpl_lib.checks import D\ndef __getattr__(name): ...\n"
+    (root / "lpl_lib" / "lpl" / "__init__.py").write_text(late)
+    notebook = read_notebook(make(root / "book" / "02-b.ipynb", "from lpl_lib.lpl import D"))
+    assert library_files(notebook, root) == [root / "lpl_lib" / "checks.py"]
+
+
 def test_stamp_is_blind_to_line_endings(root: Path) -> None:
     before = stamp_of(root)
     named = ("requirements.txt", "lpl_lib/checks.py", "results/cifar-runs.jsonl")

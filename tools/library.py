@@ -156,9 +156,12 @@ def _resolve(name: str, root: Path) -> list[Path]:
 
 
 def _through_init(package: Path, name: str, root: Path) -> list[Path]:
-    """Where a package's ``__init__`` has a name from; itself if it makes the name."""
+    """Where a package's ``__init__`` has a name from; itself if it makes the name.
+
+    One that imports a name late (``__getattr__``) says to the type checker where it is.
+    """
     tree = ast.parse((package / INIT).read_text(encoding="utf-8"))
-    for node in running(tree):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
