@@ -21,6 +21,7 @@ from lpl_lib import (
     FrequencyBound,
     PerturbedLoss,
 )
+from lpl_lib.book.theory.label_variation import label_relative_variation
 from lpl_lib.lab.variants import QuadrantSplit
 from lpl_lib.multilabel import (
     AsymmetricLoss,
@@ -33,7 +34,6 @@ from lpl_lib.multilabel import (
     NegativeScale,
     PriorBound,
     group_counts,
-    label_relative_variation,
     log_odds,
 )
 

@@ -22,11 +22,6 @@ from lpl_lib.multilabel.perturbations import MultilabelLogitAdjustment, log_odds
 from lpl_lib.multilabel.policies import MajoritySplit, PriorBound
 from lpl_lib.multilabel.rebalancing import Rebalanced
 from lpl_lib.multilabel.sampling import ClassAwareSampler
-from lpl_lib.multilabel.variation import (
-    LabelVariation,
-    label_loss_variation,
-    label_relative_variation,
-)
 
 __all__ = [
     "AsymmetricLoss",
@@ -34,7 +29,6 @@ __all__ = [
     "ClassAwareSampler",
     "GroupConfidence",
     "LabelLoss",
-    "LabelVariation",
     "MajoritySplit",
     "MultilabelFocalLoss",
     "MultilabelLPL",
@@ -45,8 +39,6 @@ __all__ = [
     "average_precision",
     "f1_scores",
     "group_counts",
-    "label_loss_variation",
-    "label_relative_variation",
     "log_odds",
     "tuned_thresholds",
 ]

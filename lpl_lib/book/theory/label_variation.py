@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lpl_lib.checks import check_label_batch, check_shift
+from lpl_lib.multilabel import LabelLoss
 from lpl_lib.perturbations import at_least_float32
 from lpl_lib.variation import softplus
 
@@ -75,3 +76,34 @@ def _losses(logits: Tensor, targets: Tensor, delta: Tensor) -> tuple[Tensor, Ten
     logits = at_least_float32(logits)
     away = torch.where(targets > 0, -1.0, 1.0).to(logits.dtype)
     return softplus(away * logits), softplus(away * (logits + delta))
+
+
+def equivalent_shift(loss: LabelLoss, logits: Tensor) -> LabelVariation:
+    r"""Return the perturbations that give BCE the values of another loss.
+
+    .. math:: \ell^+_{\text{BCE}}(u + \delta^+) = \ell^+(u), \qquad
+              \ell^-_{\text{BCE}}(u + \delta^-) = \ell^-(u)
+
+    Any loss has them; they depend on the logit unless the loss is a class-level
+    perturbation. :math:`-\infty` for a negative without loss (and :math:`+\infty` for
+    such a positive).
+
+    Args:
+        loss: two curves, such as ``MultilabelFocalLoss()``.
+        logits: of any shape, in nats.
+
+    Returns:
+        Two tensors of the logits' shape.
+
+    >>> from lpl_lib.multilabel import AsymmetricLoss
+    >>> asl = AsymmetricLoss(0.0, 0.0, margin=0.05)
+    >>> equivalent_shift(asl, torch.tensor([-4.0, 0.0])).negatives
+    tensor([   -inf, -0.2007])
+    """
+    logits = at_least_float32(logits)
+    positives = -_inverse_softplus(loss.positive(logits)) - logits
+    return LabelVariation(positives, _inverse_softplus(loss.negative(logits)) - logits)
+
+
+def _inverse_softplus(value: Tensor) -> Tensor:
+    return value + torch.log(-torch.expm1(-value))
