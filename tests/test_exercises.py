@@ -37,8 +37,8 @@ from lpl_lib.book.theory.augmentation import noise_rise
 from lpl_lib.book.theory.boundary import optimal_bias
 from lpl_lib.book.theory.confusion import soft_confusion
 from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors
+from lpl_lib.lab.intervals import mean_interval
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
-from lpl_lib.metrics import mean_interval
 from lpl_lib.multilabel import BCELoss, average_precision
 from lpl_lib.perturbations import log_prior
 from tools.bookfiles import (

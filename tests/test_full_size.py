@@ -33,6 +33,7 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return archive
 
 
+@pytest.mark.slow
 def test_the_plan_runs_whole_and_is_done_only_once(pictures, tmp_path, capfd):
     places = [
         "--results",
