@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lpl_lib.checks import check_number
 from lpl_lib.lpl.distributed import whole_batch
+from lpl_lib.lpl.groups import ClassGroups
 from lpl_lib.perturbations import Perturbation
 
 
@@ -104,7 +107,9 @@ class ISDA(Perturbation):
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         features = self._features(len(logits))
         # Quadratic forms lose too much in half precision, also under autocast.
-        with torch.autocast(logits.device.type, enabled=False):
+        kind = logits.device.type
+        casts = torch.amp.autocast_mode.is_autocast_available(kind)
+        with torch.autocast(kind, enabled=False) if casts else nullcontext():
             if self.training:
                 seen, labels, _ = whole_batch(features.float(), targets)
                 self.update(seen, labels)
@@ -135,34 +140,58 @@ class ISDA(Perturbation):
         mean and the (population) covariance of the whole set. A sample whose features
         are not finite is left out: it would spoil the statistics for good.
         """
-        finite = features.isfinite().all(1)
-        features, targets = features[finite], targets[finite]
-        for c in targets.unique().tolist():
-            batch = features[targets == c]
-            batch_mean = batch.mean(0)
-            centred = batch - batch_mean
-            gap = batch_mean - self.mean[c]
-            share = len(batch) / (self.count[c] + len(batch))
-            if self.covariance == "full":
-                batch_spread = centred.T @ centred / len(batch)
-                between = torch.outer(gap, gap)
-            else:
-                batch_spread = centred.square().mean(0)
-                between = gap.square()
-            self.spread[c] += share * (batch_spread - self.spread[c])
-            self.spread[c] += share * (1 - share) * between
-            self.mean[c] += share * gap
-            self.count[c] += len(batch)
+        finite = features.isfinite().all(1, keepdim=True)
+        features = torch.where(finite, features, 0.0)
+        groups = ClassGroups(targets, self.mean.shape[0])
+        size = groups.sum(finite.to(features.dtype))
+        mean = groups.sum(features) / size.clamp(min=1)
+        centred = torch.where(finite, features - groups.expand(mean), 0.0)
+        gap = mean - self.mean[groups.classes]
+        # a row without samples has no share and changes nothing
+        share = size / (self.count[groups.classes][:, None] + size).clamp(min=1)
+        self.count.index_add_(0, groups.classes, size[:, 0])
+        self.mean.index_add_(0, groups.classes, share * gap)
+        if self.covariance == "full":
+            spread, between = _outer_sums(centred, groups), gap[:, :, None] * gap[:, None]
+            share, size = share[:, :, None], size[:, :, None]
+        else:
+            spread, between = groups.sum(centred.square()), gap.square()
+        spread = spread / size.clamp(min=1) - self.spread[groups.classes]
+        self.spread.index_add_(0, groups.classes, share * (spread + (1 - share) * between))
 
     def _quadratic_forms(self, weight: Tensor, targets: Tensor) -> Tensor:
-        """``(w_c - w_y)^T Sigma_y (w_c - w_y)`` for each sample and class, ``(B, C)``,
-        class by class so that no ``B x C x A`` tensor is built."""
-        present, row = targets.unique(return_inverse=True)
-        rows = []
-        for y in present.tolist():
-            gaps = weight - weight[y]
-            # a copy: the next batch may change the original before this one's backward
-            spread = self.spread[y].to(weight.dtype, copy=True)
-            scaled = gaps @ spread if self.covariance == "full" else gaps * spread
-            rows.append((scaled * gaps).sum(1))
-        return torch.stack(rows)[row]
+        """``(w_c - w_y)^T Sigma_y (w_c - w_y)`` for each sample and class, ``(B, C)``.
+
+        No loop over classes, and no look at which are present: shapes are static. The
+        full form goes block by block and is computed again in the backward pass, so that
+        neither holds more than a few tensors of the logits' size.
+        """
+        groups = ClassGroups(targets, len(weight))
+        weight = weight - weight.detach().mean(0)  # differences count: keep them precise
+        # an index makes a copy: the next batch may change spread before this backward
+        own, spread = weight[groups.classes], self.spread[groups.classes].to(weight.dtype)
+        if self.covariance == "full":
+            rows = max(1, 2 * len(targets) // self.num_features)
+            blocks = zip(own.split(rows), spread.split(rows), strict=True)
+            parts = [checkpoint(_forms, weight, *b, use_reentrant=False) for b in blocks]
+            return groups.expand(torch.cat(parts))
+        scaled = spread * own
+        forms = spread @ weight.square().T - 2 * scaled @ weight.T
+        forms = (forms + (scaled * own).sum(1, keepdim=True)).clamp(min=0)
+        return groups.expand(forms.scatter(1, groups.classes[:, None], 0.0))
+
+
+def _forms(weight: Tensor, own: Tensor, spread: Tensor) -> Tensor:
+    """The quadratic forms of a block of classes, ``(R, C)``."""
+    gaps = weight - own[:, None]
+    return ((gaps @ spread) * gaps).sum(2)
+
+
+def _outer_sums(centred: Tensor, groups: ClassGroups) -> Tensor:
+    """Sums over classes of outer products, ``(R, A, A)``, at most 16 MiB at a time."""
+    width = centred.shape[1]
+    total = centred.new_zeros(len(groups.classes), width, width)
+    step = max(1, (1 << 22) // width**2)
+    for part, row in zip(centred.split(step), groups.row.split(step), strict=True):
+        total.index_add_(0, row, part[:, :, None] * part[:, None])
+    return total

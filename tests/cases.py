@@ -10,26 +10,24 @@ from typing import NamedTuple
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from lpl_lib import (
     ISDA,
     LDAM,
     LPL,
-    PGD,
     VS,
-    Algorithm1,
     ConfidenceBound,
-    ConfidenceRatioBound,
     ConfidenceSplit,
     FixedBound,
     FrequencyBound,
     LogitAdjustment,
     Perturbation,
     RankSplit,
-    Released,
-    cdt,
 )
+from lpl_lib.lab.released import Released
+from lpl_lib.lab.variants import ConfidenceRatioBound, cdt
+from lpl_lib.lpl import PGD, Algorithm1
 
 NUM_FEATURES = 3
 few = settings(max_examples=6)  # for properties that are tried on every perturbation
@@ -37,43 +35,66 @@ few = settings(max_examples=6)  # for properties that are tried on every perturb
 
 @dataclass(frozen=True)
 class Case:
-    """A way to make a perturbation from class counts and a strength, 1 by default.
+    """A way to make a perturbation from class counts, a strength and a head.
 
     ``class_level`` is false where delta depends on the sample's own logits (VS): such a
     perturbation is neither shared by a class nor blind to a shift of the logits.
     """
 
     name: str
-    make: Callable[[list[int], float], Perturbation]
+    make: Callable[[list[int], float, nn.Linear], Perturbation]
     class_level: bool = True
 
     def for_batch(self, batch: Batch, strength: float = 1.0) -> Perturbation:
-        """A fresh perturbation for the classes of this batch."""
-        return self.make(class_counts(batch.logits.shape[1]), strength)
+        """A fresh perturbation for the classes of this batch, its head fed with it."""
+        counts = class_counts(batch.logits.shape[1])
+        return self.with_counts(counts, batch, strength)
+
+    def with_counts(
+        self, counts: list[int], batch: Batch, strength: float = 1.0
+    ) -> Perturbation:
+        """The same for other counts."""
+        head = batch.head()
+        perturbation = self.make(counts, strength, head)
+        head(batch.features)
+        return perturbation
 
     def delta(self, batch: Batch) -> Tensor:
         """The delta of a fresh perturbation on this batch."""
-        return self.for_batch(batch)(*batch)
+        return self.for_batch(batch)(*batch[:2]).detach()
 
     def __add__(self, other: Case) -> Case:
         return Case(
             f"{self.name}+{other.name}",
-            lambda counts, s: self.make(counts, s) + other.make(counts, s),
+            lambda counts, s, head: (
+                self.make(counts, s, head) + other.make(counts, s, head)
+            ),
             self.class_level and other.class_level,
         )
 
 
 class Batch(NamedTuple):
-    """What a perturbation is called with."""
+    """What a perturbation is called with, and what ISDA sees through the head."""
 
     logits: Tensor
     targets: Tensor
     features: Tensor
     head_weight: Tensor
 
+    def head(self) -> nn.Linear:
+        """A last layer with this weight."""
+        return linear(self.head_weight)
+
     def with_logits(self, logits: Tensor) -> Batch:
         """The same batch with other logits."""
         return self._replace(logits=logits)
+
+
+def linear(weight: Tensor) -> nn.Linear:
+    """A layer with this weight ``(C, A)``, and no bias."""
+    head = nn.Linear(*weight.shape[::-1], bias=False)
+    head.weight = nn.Parameter(weight.detach().clone())
+    return head
 
 
 def class_counts(num_classes: int) -> list[int]:
@@ -140,11 +161,11 @@ SOLVERS = {
 def lpl_case(solver: str, split: str, bound: str, decay: float | None = None) -> Case:
     """LPL from the three tables above."""
 
-    def make(counts: list[int], strength: float) -> LPL:
+    def make(counts: list[int], strength: float, head: nn.Linear) -> LPL:
         return LPL(
             len(counts),
+            BOUNDS[bound](counts, strength),
             split=SPLITS[split](counts),
-            bound=BOUNDS[bound](counts, strength),
             solver=SOLVERS[solver](),
             decay=decay,
         )
@@ -154,16 +175,16 @@ def lpl_case(solver: str, split: str, bound: str, decay: float | None = None) ->
 
 
 def _isda(covariance: str) -> Case:
-    def make(counts: list[int], strength: float) -> ISDA:
-        return ISDA(len(counts), NUM_FEATURES, 0.5 * strength, covariance)
+    def make(counts: list[int], strength: float, head: nn.Linear) -> ISDA:
+        return ISDA(head, 0.5 * strength, covariance)
 
     return Case(f"ISDA({covariance})", make)
 
 
-LA = Case("LA", lambda counts, s: LogitAdjustment(counts, tau=s))
-LDAM_CASE = Case("LDAM", lambda counts, s: LDAM(counts, max_margin=0.5 * s))
-VS_CASE = Case("VS", lambda counts, s: VS(counts, gamma=0.3 * s, tau=s), False)
-CDT = Case("CDT", lambda counts, s: cdt(counts, gamma=0.3 * s), False)
+LA = Case("LA", lambda counts, s, head: LogitAdjustment(counts, tau=s))
+LDAM_CASE = Case("LDAM", lambda counts, s, head: LDAM(counts, max_margin=0.5 * s))
+VS_CASE = Case("VS", lambda counts, s, head: VS(counts, gamma=0.3 * s, tau=s), False)
+CDT = Case("CDT", lambda counts, s, head: cdt(counts, gamma=0.3 * s), False)
 ISDAS = [_isda("full"), _isda("diagonal")]
 LPLS = [
     lpl_case(solver, split, bound)

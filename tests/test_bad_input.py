@@ -13,44 +13,43 @@ from lpl_lib import (
     L2,
     LDAM,
     LPL,
-    PGD,
     VS,
-    Algorithm1,
-    CifarResNet,
     ConfidenceBound,
-    ConfidenceRatioBound,
     ConfidenceSplit,
     FixedBound,
     FrequencyBound,
     LogitAdjustment,
     PerturbedLoss,
     RankSplit,
-    Released,
-    SmallConvNet,
     balanced_accuracy,
     book,
-    cdt,
-    check_batch,
-    class_accuracy,
-    class_relative_variation,
-    digits,
-    effective_gap,
-    epsilon_for_variation,
-    fit,
-    frequency_groups,
-    long_tail_counts,
-    long_tail_indices,
     loss_variation,
-    loss_variation_series,
-    mean_interval,
-    rival_score,
 )
-from lpl_lib.lpl import ClassConfidence
+from lpl_lib.book.theory.calibration import epsilon_for_variation
+from lpl_lib.book.theory.series import loss_variation_series
+from lpl_lib.checks import check_batch
+from lpl_lib.lab.data import digits, long_tail_counts, long_tail_indices
+from lpl_lib.lab.intervals import mean_interval
+from lpl_lib.lab.models import CifarResNet, SmallConvNet
+from lpl_lib.lab.released import Released
+from lpl_lib.lab.training import fit
+from lpl_lib.lab.variants import ConfidenceRatioBound, cdt
+from lpl_lib.lpl import PGD, Algorithm1, ClassConfidence
+from lpl_lib.metrics import class_accuracy, frequency_groups
+from lpl_lib.variation import class_relative_variation, effective_gap, rival_score
 
 NAN, INF = math.nan, math.inf
 LOGITS, TARGETS = torch.zeros(2, 3), torch.tensor([0, 2])
-FEATURES, WEIGHT = torch.zeros(2, 4), torch.zeros(3, 4)
+FEATURES = torch.zeros(2, 4)
 LABELS = torch.arange(60) % 3
+
+
+def isda(num_classes: int, num_features: int, **settings: object) -> ISDA:
+    """ISDA on a head that has seen a batch of two zeros."""
+    head = torch.nn.Linear(num_features, num_classes, bias=False)
+    found = ISDA(head, **settings)
+    head(torch.zeros(2, num_features))
+    return found
 
 
 def logits_with(value: float, row: int = 1, column: int = 2) -> Tensor:
@@ -69,7 +68,7 @@ TAKES_A_BATCH = {
     "LDAM": LDAM([3, 2, 1]),
     "VS": VS([3, 2, 1]),
     "LPL": LPL(3),
-    "ISDA": lambda u, y: ISDA(3, 4)(u, y, FEATURES, WEIGHT),
+    "ISDA": lambda u, y: isda(3, 4)(u, y),
     "Sum": LDAM([3, 2, 1]) + LPL(3),
     "rival_score": rival_score,
     "effective_gap": lambda u, y: effective_gap(u, y, 0.0),
@@ -98,7 +97,7 @@ BAD_BATCHES = [
     (
         LOGITS,
         torch.tensor([0.0, 1.0]),
-        r"targets must be .*integer labels, got torch\.float32",
+        r"targets must be .*integer labels.* got torch\.float32",
     ),
     (LOGITS, [0, 1], r"targets must be a tensor of integer labels, got list"),
     (LOGITS.long(), TARGETS, r"logits must be a floating-point tensor, got torch\.int64"),
@@ -129,7 +128,7 @@ def test_a_bad_batch(function):
 
 
 @pytest.mark.parametrize(
-    "perturbation", [LDAM([2, 1]), LPL(2), LPL(2) + LDAM([1, 2]), ISDA(2, 4)], ids=repr
+    "perturbation", [LDAM([2, 1]), LPL(2), LPL(2) + LDAM([1, 2]), isda(2, 4)], ids=repr
 )
 def test_logits_of_another_number_of_classes(perturbation):
     message = r"logits have 3 classes \(columns\), but the perturbation was made for 2"
@@ -197,27 +196,23 @@ BAD_SETTINGS = {
     "cdt gamma": (lambda: cdt([2, 1], gamma=INF), needs("gamma", ">= 0", "inf")),
     "margin": (lambda: LDAM([2, 1], max_margin=-0.5), needs("max_margin", ">= 0", "-0.5")),
     "scale": (lambda: LDAM([2, 1], scale=-30), needs("scale", ">= 0", "-30")),
-    "strength": (lambda: ISDA(2, 3, strength=-1), needs("strength", ">= 0", "-1")),
-    "ISDA classes": (lambda: ISDA(0, 3), "num_classes must be an integer >= 1, got 0"),
-    "ISDA features": (lambda: ISDA(2, -3), "num_features must be an integer >= 1, got -3"),
+    "strength": (lambda: isda(2, 3, strength=-1), needs("strength", ">= 0", "-1")),
+    "ISDA head": (lambda: ISDA(10), "head must be the model's last layer.* got 10"),
+    "ISDA's head": (lambda: ISDA(torch.nn.ReLU()), r"head must .*weight.* got ReLU\(\)"),
     "covariance": (
-        lambda: ISDA(2, 3, covariance="low rank"),
+        lambda: isda(2, 3, covariance="low rank"),
         "covariance must be 'full' or 'diagonal', got 'low rank'",
     ),
     "full covariance": (
-        lambda: ISDA(8142, 2048),
+        lambda: isda(8142, 2048),
         "covariance='full' for 8142 classes and 2048 features needs 127.2 GiB.*diagonal",
     ),
-    "max_bytes": (lambda: ISDA(10, 10, max_bytes=3999), "more than max_bytes=3999"),
+    "max_bytes": (lambda: isda(10, 10, max_bytes=3999), "more than max_bytes=3999"),
     "epsilon": (lambda: FixedBound(-0.1), needs("epsilon", ">= 0", "-0.1")),
     "epsilon NaN": (lambda: FixedBound(NAN), needs("epsilon", ">= 0", "nan")),
     "bound": (lambda: LPL(3, bound=-0.5), needs("bound", ">= 0", "-0.5")),
     "confidence epsilon": (lambda: ConfidenceBound(-1, 1), needs("epsilon", ">= 0", "-1")),
     "confidence extra": (lambda: ConfidenceBound(1, -1), needs("extra", ">= 0", "-1")),
-    "confidence threshold": (
-        lambda: ConfidenceBound(1, 1, threshold=-0.1),
-        r"threshold must be None or a confidence in \[0, 1\], got -0\.1",
-    ),
     "frequency epsilon": (
         lambda: FrequencyBound([2, 1], -1, 1),
         needs("epsilon", ">= 0", "-1"),
@@ -256,7 +251,7 @@ BAD_SETTINGS = {
     ),
     "ratio bound": (
         lambda: LPL(3, bound=ConfidenceRatioBound([2, 1], 1, 1)),
-        "bound was made for 2 classes, but num_classes is 3",
+        "bound was made for 2 classes, but there are 3 classes",
     ),
     "damping": (lambda: L2(damping=1), r"damping must lie in \[0, 1\), got 1"),
     "damping below": (lambda: L2(damping=-0.5), r"damping must lie in \[0, 1\), got -0\.5"),
@@ -272,17 +267,17 @@ BAD_SETTINGS = {
     ),
     "solver": (
         lambda: LPL(3, solver="newton"),
-        r"solver must be one of \['algorithm1', 'l2', 'linf', 'pgd', .*got 'newton'",
+        r"solver must be one of \['algorithm1', 'l2', 'linf', 'pgd'\] .*got 'newton'",
     ),
     "solver none": (lambda: LPL(3, solver=None), "solver must be .*got None"),
-    "LPL classes": (lambda: LPL(0), "num_classes must be an integer >= 1, got 0"),
+    "LPL classes": (lambda: LPL(0), "classes must be an integer >= 1, got 0"),
     "LPL split": (
         lambda: LPL(3, split=RankSplit([2, 1])),
-        "split was made for 2 classes, but num_classes is 3",
+        "split was made for 2 classes, but there are 3 classes",
     ),
     "LPL bound": (
         lambda: LPL(3, bound=FrequencyBound([2, 1], 0, 1)),
-        "bound was made for 2 classes, but num_classes is 3",
+        "bound was made for 2 classes, but there are 3 classes",
     ),
     "decay": (lambda: LPL(3, decay=1.0), r"decay must be None or in \[0, 1\), got 1\.0"),
     "decay below": (
@@ -374,23 +369,20 @@ def test_a_bad_setting(call, message):
         call()
 
 
-@pytest.mark.parametrize(
-    ("features", "weight", "message"),
-    [
-        (None, None, r"features must be given .*shape \(2, 4\), got none"),
-        (FEATURES, None, r"head_weight must be given .*shape \(3, 4\), got none"),
-        (FEATURES[:1], WEIGHT, r"features .*shape \(2, 4\), got shape \(1, 4\)"),
-        (FEATURES[:, :3], WEIGHT, r"features .*shape \(2, 4\), got shape \(2, 3\)"),
-        (FEATURES, WEIGHT.T, r"head_weight .*shape \(3, 4\), got shape \(4, 3\)"),
-        (FEATURES, WEIGHT[:2], r"head_weight .*shape \(3, 4\), got shape \(2, 4\)"),
-    ],
-)
 @pytest.mark.parametrize("alone", [True, False])
-def test_isda_without_its_features_or_of_other_shapes(features, weight, message, alone):
-    isda = ISDA(3, 4)
-    criterion = PerturbedLoss(isda if alone else LDAM([3, 2, 1]) + isda)
-    with pytest.raises(ValueError, match=message):
-        criterion(LOGITS, TARGETS, features, weight)
+def test_isda_whose_head_did_not_see_the_batch(alone):
+    head = torch.nn.Linear(4, 3)
+    part = ISDA(head)
+    criterion = PerturbedLoss(part if alone else LDAM([3, 2, 1]) + part)
+    with pytest.raises(ValueError, match=r"head must see .*\(2, 4\).* got none since the"):
+        criterion(LOGITS, TARGETS)
+    head(torch.zeros(1, 4))
+    with pytest.raises(ValueError, match=r"head must see .*\(2, 4\).*, got shape \(1, 4\)"):
+        criterion(LOGITS, TARGETS)
+    head(FEATURES)
+    criterion(LOGITS, TARGETS)
+    with pytest.raises(ValueError, match="got none since the last step: is it the layer"):
+        criterion(LOGITS, TARGETS)
 
 
 @pytest.mark.parametrize(

@@ -13,23 +13,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lpl_lib import (
-    LabelledImages,
-    digits,
-    frequency_groups,
-    image_folder,
-    long_tail_counts,
-    long_tail_indices,
-)
 from lpl_lib.lab.data import (
+    LabelledImages,
     checksum,
     cifar,
     data_folder,
+    digits,
     hold_out,
+    image_folder,
     inaturalist,
+    long_tail_counts,
+    long_tail_indices,
     read_folder,
 )
 from lpl_lib.lab.data.folder import CorruptImagesError, SkippedImagesWarning
+from lpl_lib.metrics import frequency_groups
 
 
 @pytest.mark.parametrize(

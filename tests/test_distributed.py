@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from cases import linear
 
-from lpl_lib import ISDA, LPL, LogitAdjustment, PerturbedLoss, RankSplit
+from lpl_lib import ISDA, LPL, FixedBound, LogitAdjustment, PerturbedLoss
 
 C = 6
 COUNTS = [90, 50, 20, 9, 4, 2]
@@ -20,11 +21,11 @@ TARGETS = {
     3: [[0, 1, 5, 5], [0, 2, 2, 1], [1, 1, 4, 0]],
 }
 LOSSES = {
-    "confidence": lambda: LPL(C, bound=1.0),
-    "running": lambda: LPL(C, bound=1.0, decay=0.9, solver="linf"),
-    "rank": lambda: LogitAdjustment(COUNTS) + LPL(C, RankSplit(COUNTS), bound=1.0),
-    "algorithm1": lambda: LPL(C, bound=0.5, solver="algorithm1"),
-    "isda": lambda: ISDA(C, C),
+    "confidence": lambda head: LPL(C, bound=1.0),
+    "running": lambda head: LPL(C, bound=1.0, decay=0.9, solver="linf"),
+    "rank": lambda head: LogitAdjustment(COUNTS) + LPL(COUNTS, FixedBound(1.0)),
+    "algorithm1": lambda head: LPL(C, bound=0.5, solver="algorithm1"),
+    "isda": lambda head: ISDA(head),
 }
 
 
@@ -32,12 +33,13 @@ def steps(
     name: str, logits: torch.Tensor, targets: torch.Tensor
 ) -> tuple[list[float], torch.Tensor]:
     """Losses and the last gradient of three steps on growing logits."""
-    criterion = PerturbedLoss(LOSSES[name]())
+    head = linear(torch.eye(C))  # it leaves the features as they are
+    criterion = PerturbedLoss(LOSSES[name](head))
     losses = []
     for scale in (0.5, 1.0, 2.0):
         moved = (scale * logits).requires_grad_()
-        # logits with a head that leaves the features as they are, for ISDA
-        loss = criterion(moved, targets, moved.detach(), torch.eye(C))
+        head(moved)
+        loss = criterion(moved, targets)
         (gradient,) = torch.autograd.grad(loss, moved)
         losses.append(loss.item())
     return losses, gradient

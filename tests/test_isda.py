@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import NUM_FEATURES, random_batch
+from cases import Batch, linear, random_batch
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import isda_delta
@@ -14,6 +16,12 @@ from reference import isda_delta
 from lpl_lib import ISDA, PerturbedLoss
 
 both_kinds = pytest.mark.parametrize("covariance", ["full", "diagonal"])
+
+
+def feed(isda: ISDA, head: torch.nn.Linear, batch: Batch) -> torch.Tensor:
+    """The delta of a batch that the head has seen."""
+    head(batch.features)
+    return isda(*batch[:2]).detach()
 
 
 def expected_spread(features: np.ndarray, covariance: str) -> np.ndarray:
@@ -29,12 +37,12 @@ def expected_spread(features: np.ndarray, covariance: str) -> np.ndarray:
     offset=st.sampled_from([0.0, 30.0]),
 )
 def test_running_covariance_is_that_of_all_features(covariance, sizes, seed, offset):
-    rng, isda = np.random.default_rng(seed), ISDA(3, 4, covariance=covariance)
+    rng, head = np.random.default_rng(seed), linear(torch.zeros(3, 4).double())
+    isda = ISDA(head, covariance=covariance)
     targets = [rng.integers(0, 2, size) for size in sizes]  # class 2 never comes
     features = [rng.normal(size=(size, 4)) * [1, 2, 3, 4] + offset for size in sizes]
-    weight = torch.zeros(3, 4)
     for x, y in zip(features, targets, strict=True):
-        isda(torch.zeros(len(y), 3), torch.tensor(y), torch.tensor(x), weight)
+        isda(head(torch.tensor(x)), torch.tensor(y))
     x, y = np.concatenate(features), np.concatenate(targets)
     assert isda.count.tolist() == np.bincount(y, minlength=3).tolist()
     for c in np.unique(y):
@@ -48,8 +56,9 @@ def test_running_covariance_is_that_of_all_features(covariance, sizes, seed, off
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_delta_against_numpy(covariance, strength):
     logits, targets, features, weight = random_batch([0, 0, 3, 0, 3, 1, 3], 5)
-    isda = ISDA(5, NUM_FEATURES, strength, covariance)
-    delta = isda(logits, targets, features, weight)
+    head = linear(weight)
+    isda = ISDA(head, strength, covariance)
+    delta = feed(isda, head, Batch(logits, targets, features, weight))
     y, h, w = targets.numpy(), features.numpy(), weight.numpy()
     expected = isda_delta(y, h, w, strength, diagonal=covariance == "diagonal")
     np.testing.assert_allclose(delta, expected, rtol=1e-4, atol=1e-5)
@@ -59,49 +68,67 @@ def test_delta_against_numpy(covariance, strength):
 
 def test_evaluation_mode_keeps_the_covariance_and_still_perturbs():
     batch = random_batch([0, 0, 1, 1], 2)
-    isda = ISDA(2, NUM_FEATURES)
-    delta = isda(*batch)
+    head = batch.head()
+    isda = ISDA(head)
+    delta = feed(isda, head, batch)
     kept = {name: value.clone() for name, value in isda.state_dict().items()}
     isda.eval()
     shifted = batch._replace(features=batch.features + 5)
-    assert torch.equal(isda(*shifted), delta)
+    assert torch.equal(feed(isda, head, shifted), delta)
     assert all(torch.equal(kept[name], value) for name, value in isda.state_dict().items())
 
 
 @both_kinds
 def test_state_dict_round_trip(covariance):
-    batch, isda = (
-        random_batch([0, 0, 1, 1], 2),
-        ISDA(2, NUM_FEATURES, covariance=covariance),
-    )
-    delta = isda(*batch)
-    twin = ISDA(2, NUM_FEATURES, covariance=covariance)
+    batch = random_batch([0, 0, 1, 1], 2)
+    head = batch.head()
+    isda, twin = ISDA(head, covariance=covariance), ISDA(head, covariance=covariance)
+    delta = feed(isda, head, batch)
     twin.load_state_dict(isda.state_dict())
-    assert torch.equal(twin.eval()(*batch), delta)
+    assert torch.equal(feed(twin.eval(), head, batch), delta)
 
 
 def test_gradient_reaches_the_head_but_not_the_features_through_delta():
     logits, targets, features, weight = random_batch([0, 0, 1, 1], 2)
-    weight.requires_grad_()
     features.requires_grad_()
-    PerturbedLoss(ISDA(2, NUM_FEATURES))(logits, targets, features, weight).backward()
-    assert weight.grad.abs().max() > 1e-3
+    head = linear(weight)
+    criterion = PerturbedLoss(ISDA(head))
+    head(features)
+    criterion(logits, targets).backward()
+    assert head.weight.grad.abs().max() > 1e-3
     assert features.grad is None
 
 
 def test_strength_can_be_raised_during_training():
-    batch, isda = random_batch([0, 0, 1, 1], 2), ISDA(2, NUM_FEATURES, strength=0.25)
-    delta = isda(*batch)
+    batch = random_batch([0, 0, 1, 1], 2)
+    head = batch.head()
+    isda = ISDA(head, strength=0.25)
+    delta = feed(isda, head, batch)
     isda.eval().strength = 0.5
-    torch.testing.assert_close(isda(*batch), 2 * delta)
+    torch.testing.assert_close(feed(isda, head, batch), 2 * delta)
 
 
 def test_autocast_does_not_lower_the_precision():
     batch = random_batch([0, 0, 1, 1, 1], 2, dtype=torch.float32)
-    expected = ISDA(2, NUM_FEATURES)(*batch)
+    head = batch.head()
+    expected = feed(ISDA(head), head, batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        delta = ISDA(2, NUM_FEATURES)(*batch)
+        delta = feed(ISDA(head), head, batch)
     assert torch.equal(delta, expected)
+
+
+def test_a_copy_of_a_model_with_its_criterion_sees_its_own_head():
+    batch = random_batch([0, 0, 1, 1], 2, dtype=torch.float32)
+    model = torch.nn.Module()
+    model.head = batch.head()
+    model.loss = PerturbedLoss(ISDA(model.head))
+    twin = copy.deepcopy(model)
+    expected = model.loss(model.head(batch.features), batch.targets)
+    loss = twin.loss(twin.head(batch.features), batch.targets)
+    assert torch.equal(loss, expected)
+    loss.backward()
+    assert twin.head.weight.grad is not None
+    assert model.head.weight.grad is None
 
 
 @pytest.mark.parametrize("strength", [0.3, 1.0])
@@ -111,8 +138,9 @@ def test_isda_is_the_entropic_risk_of_gaussian_features(strength):
     ``E l(h + xi)`` is below it at any strength."""
     _, targets, features, weight = random_batch([0, 0, 0, 1, 1, 1], 3)
     features, weight = 0.7 * features[:, :2], weight[:, :2]
-    isda = ISDA(3, 2, strength)
-    delta = isda(features @ weight.T, targets, features, weight)
+    head = linear(weight)
+    isda = ISDA(head, strength)
+    delta = isda(head(features), targets).detach()
     isda_loss = F.cross_entropy(features @ weight.T + delta, targets, reduction="none")
 
     nodes, shares = np.polynomial.hermite_e.hermegauss(40)
@@ -129,7 +157,7 @@ def test_isda_is_the_entropic_risk_of_gaussian_features(strength):
 
 def test_features_that_are_not_finite_leave_the_statistics_alone():
     """In half precision a step may overflow and be left out; the next must go on."""
-    isda, clean = ISDA(3, 2), ISDA(3, 2)
+    isda, clean = (ISDA(torch.nn.Linear(2, 3)) for _ in range(2))
     features = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([0, 1, 2, 0, 1, 2])
     clean.update(features[1:], targets[1:])

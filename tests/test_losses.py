@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import NUM_FEATURES, random_batch
+from cases import linear, random_batch
 from reference import cross_entropy
 from torch import Tensor, nn
 
@@ -14,10 +14,12 @@ from lpl_lib import (
     LDAM,
     LPL,
     VS,
+    ConfidenceBound,
     FixedBound,
+    FocalLoss,
+    FrequencyBound,
     LogitAdjustment,
     PerturbedLoss,
-    RankSplit,
 )
 
 COUNTS = [50, 20, 7, 3]
@@ -39,14 +41,14 @@ BASE_LOSSES = {
 }
 # Perturbations whose delta is constant, or differentiable, in logits and head weight.
 SMOOTH = {
-    "none": lambda: None,
-    "LA": lambda: LogitAdjustment(COUNTS),
-    "LDAM": lambda: LDAM(COUNTS, scale=3),
-    "VS": lambda: VS(COUNTS),
-    "ISDA full": lambda: ISDA(4, NUM_FEATURES).eval(),
-    "ISDA diagonal": lambda: ISDA(4, NUM_FEATURES, covariance="diagonal").eval(),
-    "LPL linf": lambda: LPL(4, RankSplit(COUNTS), FixedBound(0.7), "linf"),
-    "LA + VS + ISDA": lambda: LogitAdjustment(COUNTS) + VS(COUNTS) + ISDA(4, 3).eval(),
+    "none": lambda head: None,
+    "LA": lambda head: LogitAdjustment(COUNTS),
+    "LDAM": lambda head: LDAM(COUNTS, scale=3),
+    "VS": lambda head: VS(COUNTS),
+    "ISDA full": lambda head: ISDA(head).eval(),
+    "ISDA diagonal": lambda head: ISDA(head, covariance="diagonal").eval(),
+    "LPL linf": lambda head: LPL(COUNTS, FixedBound(0.7), solver="linf"),
+    "LA + VS + ISDA": lambda head: LogitAdjustment(COUNTS) + VS(COUNTS) + ISDA(head).eval(),
 }
 
 
@@ -54,14 +56,20 @@ SMOOTH = {
 @pytest.mark.parametrize("name", SMOOTH)
 def test_gradient_against_finite_differences(name, base):
     logits, targets, features, weight = random_batch(TARGETS, 4)
-    perturbation = SMOOTH[name]()
+    if name == "LPL linf" and base in ("label smoothing", "focal"):
+        pytest.skip("linf is the closed form for cross-entropy")
+    head = linear(weight)
+    perturbation = SMOOTH[name](head)
     for part in perturbation.modules() if perturbation is not None else []:
         if isinstance(part, ISDA):
             part.update(3 * features.float(), targets)
     criterion = PerturbedLoss(perturbation, BASE_LOSSES[base])
 
     def loss(u: Tensor, w: Tensor) -> Tensor:
-        return criterion(u, targets, features, w)
+        del head.weight
+        head.weight = w  # a tensor of the check's in the place of the parameter
+        head(features)
+        return criterion(u, targets)
 
     inputs = (logits.requires_grad_(), weight.requires_grad_())
     assert torch.autograd.gradcheck(loss, inputs, atol=1e-7)
@@ -122,20 +130,73 @@ def test_on_another_device_values_are_read_on_request_only():
 
 
 def test_the_perturbation_is_a_part_of_the_criterion():
-    criterion = PerturbedLoss(ISDA(4, NUM_FEATURES) + LPL(4, decay=0.9))
     batch = random_batch(TARGETS, 4)
-    loss = criterion(*batch)
+    head = batch.head()
+    criterion = PerturbedLoss(ISDA(head) + LPL(4, decay=0.9))
+    head(batch.features)
+    loss = criterion(*batch[:2])
     assert set(criterion.state_dict()) == {
-        "perturbation.first.count",
-        "perturbation.first.mean",
-        "perturbation.first.spread",
-        "perturbation.second.confidence.confidence",
-        "perturbation.second.confidence.seen",
+        "perturbation.parts.ISDA.count",
+        "perturbation.parts.ISDA.mean",
+        "perturbation.parts.ISDA.spread",
+        "perturbation.parts.LPL.confidence.confidence",
+        "perturbation.parts.LPL.confidence.seen",
     }
+    assert not list(criterion.parameters())  # the head stays the model's
     criterion.eval()
-    criterion(*batch)
-    assert int(criterion.perturbation.first.count.sum()) == len(TARGETS)
+    criterion(*batch[:2])
+    assert int(criterion.perturbation.parts["ISDA"].count.sum()) == len(TARGETS)
     assert loss.ndim == 0
+
+
+@pytest.mark.parametrize("base", [None, nn.CrossEntropyLoss()])
+def test_without_gradients_nothing_is_perturbed_or_learnt(base):
+    """A validation loop that calls only ``model.eval()`` and forgets the criterion."""
+    u, y = random_batch(TARGETS, 4)[:2]
+    criterion = PerturbedLoss(LogitAdjustment(COUNTS) + LPL(4, decay=0.9), base)
+    before = {name: value.clone() for name, value in criterion.state_dict().items()}
+    with torch.no_grad():
+        assert torch.equal(criterion(u, y), F.cross_entropy(u, y))
+    for name, value in criterion.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert not torch.equal(criterion(u, y), F.cross_entropy(u, y))
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=str)
+def test_what_is_known_of_the_data_survives_a_cast(half):
+    """Of a model that holds the criterion; the base loss's own weights follow it."""
+    u, y = random_batch(TARGETS, 4, dtype=torch.float32)[:2]
+    model = nn.Module()
+    model.net = nn.Linear(2, 4)
+    weight = torch.tensor([0.5, 1.0, 2.0, 3.0])
+    model.loss = PerturbedLoss(
+        LogitAdjustment(COUNTS) + LPL(COUNTS, ConfidenceBound(0.1, 1.0), decay=0.9),
+        FocalLoss(1.0, weight),
+    )
+    expected = PerturbedLoss(
+        LogitAdjustment(COUNTS) + LPL(COUNTS, ConfidenceBound(0.1, 1.0), decay=0.9),
+        FocalLoss(1.0, weight),
+    )
+    model.to(half)
+    assert model.net.weight.dtype == half
+    for _ in range(3):
+        assert torch.equal(model.loss(u, y), expected(u, y))
+    for value in model.loss.state_dict().values():
+        assert value.dtype in (torch.float32, torch.bool)
+
+
+def test_what_is_known_of_the_data_survives_construction_on_the_meta_device():
+    u, y = random_batch(TARGETS, 4)[:2]
+
+    def make() -> PerturbedLoss:
+        lpl = LPL(COUNTS, FrequencyBound(COUNTS, 0.1, 1.0), decay=0.9)
+        return PerturbedLoss(LogitAdjustment(COUNTS) + VS(COUNTS) + LDAM(COUNTS) + lpl)
+
+    first = make()
+    with torch.device("meta"):
+        second = make()
+    second.to_empty(device="cpu").load_state_dict(first.state_dict())
+    assert torch.equal(first(u, y), second(u, y))
 
 
 def test_the_gradient_of_la_is_that_of_the_adjusted_softmax():

@@ -6,17 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lpl_lib import (
-    L2,
-    LPL,
-    PGD,
-    Algorithm1,
-    LInf,
-    PerturbedLoss,
-    Released,
-    epsilon_for_variation,
-    loss_variation,
-)
+from lpl_lib import L2, LPL, LInf, PerturbedLoss, loss_variation
+from lpl_lib.book.theory.calibration import epsilon_for_variation
+from lpl_lib.lab.released import Released
+from lpl_lib.lpl import PGD, Algorithm1
 from lpl_lib.variation import rival_score, softplus
 
 C = 7
@@ -74,16 +67,40 @@ def test_pgd_and_many_power_steps_find_the_same_optimum_for_focal_loss():
 
 def test_lpl_hands_its_base_loss_to_the_solver():
     logits, targets = batch(3)
-    plain, other = LPL(C, bound=0.5), LPL(C, bound=0.5, base_loss=smoothed)
+    plain, other = LPL(C, bound=0.5), LPL(C, bound=0.5)
+    criterion = PerturbedLoss(other, smoothed)
     assert not torch.allclose(plain(logits, targets), other(logits, targets), atol=1e-3)
-    loss = PerturbedLoss(other, smoothed)(logits.requires_grad_(), targets)
-    loss.backward()
+    criterion(logits.requires_grad_(), targets).backward()
     assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("solver", [Algorithm1(0.1), L2()], ids=str)
+def test_delta_is_the_same_for_every_reduction(solver, reduction):
+    logits, targets = batch(3)
+    for smoothing in (0.0, 0.1):
+        base = [
+            torch.nn.CrossEntropyLoss(reduction=r, label_smoothing=smoothing)
+            for r in ("mean", reduction)
+        ]
+        lpls = [LPL(C, bound=0.5, solver=solver) for _ in base]
+        for lpl, loss in zip(lpls, base, strict=True):
+            PerturbedLoss(lpl, loss)
+        torch.testing.assert_close(*(lpl(logits, targets) for lpl in lpls))
+
+
+def test_class_weights_leave_the_closed_form():
+    """A class's weight scales its loss, and changes nothing about the best delta."""
+    logits, targets = batch(3)
+    weighted = LPL(C, bound=0.5, solver="linf")
+    PerturbedLoss(weighted, torch.nn.CrossEntropyLoss(torch.arange(1.0, C + 1)))
+    plain = LPL(C, bound=0.5, solver="linf")
+    assert torch.equal(weighted(logits, targets), plain(logits, targets))
 
 
 def test_the_closed_form_refuses_another_loss():
     with pytest.raises(ValueError, match="'linf' is the closed form for cross-entropy"):
-        LPL(C, solver="linf", base_loss=focal)(*batch())
+        PerturbedLoss(LPL(C, solver="linf"), focal)
 
 
 @pytest.mark.parametrize("solver", [LInf(), *BY_GRADIENT[:3]], ids=str)

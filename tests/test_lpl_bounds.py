@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpl_lib import ConfidenceBound, ConfidenceRatioBound, FixedBound, FrequencyBound
+from lpl_lib import ConfidenceBound, FixedBound, FrequencyBound
+from lpl_lib.lab.variants import ConfidenceRatioBound
 from lpl_lib.lpl import ClassStatistics
 
 strengths = st.floats(0, 8, allow_subnormal=False)
@@ -23,8 +24,9 @@ def test_the_fixed_bound_is_the_same_for_all():
 )
 @pytest.mark.parametrize("threshold", [None, 0.0, 0.7])
 def test_the_confidence_bound_against_numpy(threshold, q, epsilon, extra):
-    statistics = ClassStatistics(torch.tensor(q), torch.ones(len(q), dtype=torch.bool))
-    bound = ConfidenceBound(epsilon, extra, threshold)
+    seen = torch.ones(len(q), dtype=torch.bool)
+    statistics = ClassStatistics(torch.tensor(q), seen, threshold)
+    bound = ConfidenceBound(epsilon, extra)
     tau = np.mean(q) if threshold is None else threshold
     expected = epsilon + extra * np.abs(tau - np.array(q))
     values = bound(statistics, torch.ones(len(q)))

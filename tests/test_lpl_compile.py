@@ -7,16 +7,15 @@ import torch
 
 from lpl_lib import (
     LPL,
-    PGD,
-    Algorithm1,
     ConfidenceBound,
-    ConfidenceRatioBound,
     FrequencyBound,
     LogitAdjustment,
     PerturbedLoss,
     RankSplit,
-    Released,
 )
+from lpl_lib.lab.released import Released
+from lpl_lib.lab.variants import ConfidenceRatioBound
+from lpl_lib.lpl import PGD, Algorithm1
 
 C = 10
 COUNTS = [300, 200, 90, 60, 30, 20, 9, 6, 3, 2]
@@ -27,10 +26,10 @@ PERTURBATIONS = {
     "algorithm1": lambda: LPL(C, solver=Algorithm1(0.1)),
     "released": lambda: LPL(C, solver=Released(0.1)),
     "running": lambda: LPL(C, bound=ConfidenceBound(0.1, 1.0), decay=0.9),
-    "printed Eq. 14": lambda: LPL(C, RankSplit(COUNTS), ConfidenceRatioBound(COUNTS, 0, 1)),
-    "LA + LPL": lambda: (
-        LogitAdjustment(COUNTS) + LPL(C, RankSplit(COUNTS), FrequencyBound(COUNTS, 0, 1))
+    "printed Eq. 14": lambda: LPL(
+        C, ConfidenceRatioBound(COUNTS, 0, 1), split=RankSplit(COUNTS)
     ),
+    "LA + LPL": lambda: LogitAdjustment(COUNTS) + LPL(COUNTS, FrequencyBound(COUNTS, 0, 1)),
 }
 each_perturbation = pytest.mark.parametrize("name", PERTURBATIONS)
 

@@ -13,7 +13,8 @@ from reference import algorithm1, best_in_ball, class_gradient
 from scipy.special import lambertw
 from torch import Tensor
 
-from lpl_lib.lpl import L2, PGD, SOLVERS, Algorithm1, LInf, Released, Solver
+from lpl_lib.lab.released import Released
+from lpl_lib.lpl import L2, PGD, SOLVERS, Algorithm1, LInf, Solver
 
 SOLVER_LIST = {
     "linf": LInf(),
@@ -344,5 +345,4 @@ def test_solvers_are_known_by_name():
         "l2": L2(steps=2, damping=0.5),
         "pgd": PGD(steps=20, share=0.25),
         "algorithm1": Algorithm1(step_size=0.01),
-        "released": Released(step_size=0.01),
     }

@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multilabel_reference import asl, bce, distribution_balanced, focal, rebalancing
 
-from lpl_lib.lab.multilabel.methods import Settings
-from lpl_lib.multilabel import (
-    BCE,
-    METHODS,
-    Asymmetric,
-    Focal,
-    MultiLabelLoss,
-    NegativeScale,
-    Rebalancing,
-    SigmoidAdjustment,
+from lpl_lib import MultilabelLPL, PerturbedLoss
+from lpl_lib.book.theory.label_variation import (
     equivalent_shift,
     label_loss_variation,
     label_relative_variation,
+)
+from lpl_lib.multilabel import (
+    AsymmetricLoss,
+    BCELoss,
+    MultilabelFocalLoss,
+    MultilabelLogitAdjustment,
+    NegativeScale,
+    Rebalanced,
     log_odds,
 )
 
@@ -29,15 +29,15 @@ K, N = 5, 100
 COUNTS = [80, 40, 20, 6, 2]
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 CURVES = {
-    "BCE": BCE(),
-    "focal 2": Focal(),
-    "focal 0.5": Focal(0.5),
-    "ASL": Asymmetric(),
-    "ASL no margin": Asymmetric(2.0, 0.0, 0.0),
-    "ASL root": Asymmetric(0.5, 0.5, 0.2),
-    "ASL plain": Asymmetric(0.0, 0.0, 0.05),
+    "BCE": BCELoss(),
+    "focal 2": MultilabelFocalLoss(),
+    "focal 0.5": MultilabelFocalLoss(0.5),
+    "ASL": AsymmetricLoss(),
+    "ASL no margin": AsymmetricLoss(2.0, 0.0, 0.0),
+    "ASL root": AsymmetricLoss(0.5, 0.5, 0.2),
+    "ASL plain": AsymmetricLoss(0.0, 0.0, 0.05),
     "negative scale": NegativeScale(scale=5.0),
-    "focal negative scale": NegativeScale(Focal(2.0, 2.0), 2.0),
+    "focal negative scale": NegativeScale(MultilabelFocalLoss(2.0, 2.0), 2.0),
 }
 
 
@@ -53,10 +53,35 @@ def batch(
     return logits, targets
 
 
-def first(name: str) -> Settings:
-    """The published settings of a method, those of its base included."""
-    base = name.removesuffix("+LPL")
-    return (METHODS[base].grid[0] if base in METHODS else {}) | METHODS[name].grid[0]
+def bias(counts, kappa=0.05, scale=5.0):
+    """The bias of NTR."""
+    return MultilabelLogitAdjustment(counts, N, tau=kappa / scale)
+
+
+def db(counts, inner):
+    """The base loss of DB, around another."""
+    return Rebalanced(counts, NegativeScale(inner, 5.0))
+
+
+def lpl(counts):
+    return MultilabelLPL(counts, N)
+
+
+DB_FOCAL = MultilabelFocalLoss(2.0, balance=2.0)
+# the losses of the field, with the settings that are published for VOC-MLT
+LOSSES = {
+    "BCE": lambda n: PerturbedLoss(task="multilabel"),
+    "focal": lambda n: PerturbedLoss(base_loss=MultilabelFocalLoss()),
+    "ASL": lambda n: PerturbedLoss(base_loss=AsymmetricLoss()),
+    "R-BCE": lambda n: PerturbedLoss(base_loss=Rebalanced(n)),
+    "LA": lambda n: PerturbedLoss(MultilabelLogitAdjustment(n, N)),
+    "NTR": lambda n: PerturbedLoss(bias(n), NegativeScale(scale=5.0)),
+    "DB": lambda n: PerturbedLoss(bias(n), db(n, BCELoss())),
+    "DB-Focal": lambda n: PerturbedLoss(bias(n), db(n, DB_FOCAL)),
+    "LPL": lambda n: PerturbedLoss(lpl(n)),
+    "NTR+LPL": lambda n: PerturbedLoss(bias(n) + lpl(n), NegativeScale(scale=5.0)),
+    "DB-Focal+LPL": lambda n: PerturbedLoss(bias(n) + lpl(n), db(n, DB_FOCAL)),
+}
 
 
 def by_hand(loss, logits, targets):
@@ -94,7 +119,7 @@ REFERENCES = {
 @pytest.mark.parametrize("seed", range(3))
 def test_loss_equals_the_reference(name, seed):
     logits, targets = batch(seed=seed)
-    loss = METHODS[name].make(COUNTS, N, first(name))(logits, targets)
+    loss = LOSSES[name](COUNTS)(logits, targets)
     assert loss.item() == pytest.approx(REFERENCES[name](logits, targets), rel=1e-6)
 
 
@@ -108,69 +133,70 @@ def test_ntr_is_a_logit_adjustment_with_a_negative_scale():
     positive = bare(moved, targets, reduction="none")
     negative = bare(scale * moved, targets, reduction="none") / scale
     expected = torch.where(targets > 0, positive, negative).mean()
-    ntr = METHODS["NTR"].make(COUNTS, N, {"kappa": kappa, "scale": scale})
+    ntr = PerturbedLoss(bias(COUNTS, kappa, scale), NegativeScale(scale=scale))
     torch.testing.assert_close(ntr(logits, targets), expected, rtol=1e-6, atol=0)
-    adjustment = SigmoidAdjustment(COUNTS, N, tau=kappa / scale)(logits, targets)
+    adjustment = MultilabelLogitAdjustment(COUNTS, N, tau=kappa / scale)(logits, targets)
     torch.testing.assert_close(moved, logits + adjustment, rtol=0, atol=1e-6)
 
 
 def test_ntr_without_a_scale_is_the_adjustment_alone():
     logits, targets = batch()
-    ntr = METHODS["NTR"].make(COUNTS, N, {"kappa": 0.7, "scale": 1.0})
-    adjusted = MultiLabelLoss(SigmoidAdjustment(COUNTS, N, 0.7))
+    ntr = PerturbedLoss(bias(COUNTS, 0.7, 1.0), NegativeScale(scale=1.0))
+    adjusted = PerturbedLoss(MultilabelLogitAdjustment(COUNTS, N, 0.7))
     torch.testing.assert_close(ntr(logits, targets), adjusted(logits, targets))
 
 
 @pytest.mark.parametrize(
-    "same", [Focal(0.0), Asymmetric(0.0, 0.0, 0.0), NegativeScale(scale=1.0)]
+    "same",
+    [MultilabelFocalLoss(0.0), AsymmetricLoss(0.0, 0.0, 0.0), NegativeScale(scale=1.0)],
 )
 def test_losses_at_zero_strength_are_bce(same):
     logits, targets = batch(scale=30)
-    torch.testing.assert_close(same(logits, targets), BCE()(logits, targets))
+    torch.testing.assert_close(same(logits, targets), BCELoss()(logits, targets))
 
 
 def test_default_loss_is_torchs():
     logits, targets = batch()
     expected = torch.nn.BCEWithLogitsLoss()(logits, targets)
-    torch.testing.assert_close(MultiLabelLoss()(logits, targets), expected)
+    torch.testing.assert_close(PerturbedLoss(task="multilabel")(logits, targets), expected)
 
 
 def test_soft_targets_where_they_make_sense():
     logits = batch()[0]
     soft = torch.linspace(0, 1, logits.numel(), dtype=torch.float64).view_as(logits)
     expected = torch.nn.BCEWithLogitsLoss()(logits, soft)
-    torch.testing.assert_close(MultiLabelLoss()(logits, soft), expected)
-    MultiLabelLoss(SigmoidAdjustment(COUNTS, N))(logits, soft)
+    torch.testing.assert_close(PerturbedLoss(task="multilabel")(logits, soft), expected)
+    PerturbedLoss(MultilabelLogitAdjustment(COUNTS, N))(logits, soft)
     for name in ("R-BCE", "LPL"):
         with pytest.raises(ValueError, match="targets must be 0 or 1"):
-            METHODS[name].make(COUNTS, N, first(name))(logits, soft)
+            LOSSES[name](COUNTS)(logits, soft)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("kind", [torch.bool, torch.int64, torch.uint8, torch.float32])
 def test_targets_of_any_type(name, kind):
     logits, targets = batch()
-    loss = METHODS[name].make(COUNTS, N, first(name))
+    loss = LOSSES[name](COUNTS)
     torch.testing.assert_close(loss(logits, targets.to(kind)), loss(logits, targets))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_the_models_output_is_not_written_to(name):
     logits, targets = batch()
     kept, labels = logits.clone(), targets.clone()
-    METHODS[name].make(COUNTS, N, first(name))(logits, targets)
+    LOSSES[name](COUNTS)(logits, targets)
     assert torch.equal(kept, logits)
     assert torch.equal(labels, targets)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [1.0, 1e4])
 def test_finite_loss_and_gradient(name, dtype, size):
     signs = torch.tensor([[1.0, -1.0, 1.0, -1.0, 0.0]] * 2, dtype=dtype)
     targets = torch.tensor([[1, 1, 0, 0, 0], [0, 0, 1, 1, 0]])
     logits = (size * signs).requires_grad_()
-    loss = METHODS[name].make(COUNTS, N, first(name))(logits, targets)
+    loss = LOSSES[name](COUNTS)(logits, targets)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert torch.isfinite(loss)
     assert torch.isfinite(gradient).all()
@@ -182,7 +208,7 @@ def test_finite_loss_and_gradient(name, dtype, size):
 def test_gradients_of_the_curves(name):
     logits, targets = batch()
     logits = logits.requires_grad_()
-    assert torch.autograd.gradcheck(lambda u: CURVES[name](u, targets), logits)
+    assert torch.autograd.gradcheck(lambda u: CURVES[name].elementwise(u, targets), logits)
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -207,27 +233,30 @@ def test_curves_at_extreme_logits(name):
 def test_labels_permute(seed, order):
     logits, targets = batch(seed=seed)
     for name in ("NTR", "DB-Focal", "DB-Focal+LPL"):
-        loss = METHODS[name].make(COUNTS, N, first(name))
-        moved = METHODS[name].make([COUNTS[k] for k in order], N, first(name))
+        loss = LOSSES[name](COUNTS)
+        moved = LOSSES[name]([COUNTS[k] for k in order])
         torch.testing.assert_close(
             moved(logits[:, order], targets[:, order]), loss(logits, targets)
         )
 
 
 def test_an_image_without_labels_has_the_largest_weight():
-    weights = Rebalancing(COUNTS)(torch.zeros(1, K))
+    weights = Rebalanced(COUNTS).weights(torch.zeros(1, K))
     torch.testing.assert_close(weights, torch.full((1, K), 1.1))
 
 
 def test_weights_are_for_the_rarest_label():
-    weights = Rebalancing([90, 10])(torch.tensor([[1.0, 1.0]]))
+    weights = Rebalanced([90, 10]).weights(torch.tensor([[1.0, 1.0]]))
     assert weights[0, 0] < 0.3 < 1 < weights[0, 1]
 
 
 def test_composition_is_from_left_to_right():
     logits, targets = batch()
-    one, two = SigmoidAdjustment(COUNTS, N, 0.5), SigmoidAdjustment(COUNTS, N, 0.25)
-    both = SigmoidAdjustment(COUNTS, N, 0.75)(logits, targets)
+    one, two = (
+        MultilabelLogitAdjustment(COUNTS, N, 0.5),
+        MultilabelLogitAdjustment(COUNTS, N, 0.25),
+    )
+    both = MultilabelLogitAdjustment(COUNTS, N, 0.75)(logits, targets)
     torch.testing.assert_close((one + two)(logits, targets), both)
 
 
@@ -236,9 +265,9 @@ def test_equivalent_shift_gives_bce_the_same_values(name):
     u = torch.linspace(-12, 12, 49, dtype=torch.float64)
     curve = CURVES[name]
     shift = equivalent_shift(curve, u)
-    moved = BCE().positive(u + shift.positives)
+    moved = BCELoss().positive(u + shift.positives)
     torch.testing.assert_close(moved, curve.positive(u), rtol=1e-6, atol=1e-12)
-    moved = BCE().negative(u + shift.negatives)
+    moved = BCELoss().negative(u + shift.negatives)
     torch.testing.assert_close(moved, curve.negative(u), rtol=1e-6, atol=1e-12)
 
 
@@ -261,7 +290,7 @@ def test_variation_by_the_formula():
     torch.testing.assert_close(change, expected, rtol=1e-9, atol=1e-12)
     relative = label_relative_variation(logits, targets, delta)
     of_label = targets[:, 2] > 0
-    before = BCE().positive(logits[of_label, 2]).sum()
+    before = BCELoss().positive(logits[of_label, 2]).sum()
     torch.testing.assert_close(relative.positives[2], change[of_label, 2].sum() / before)
     assert relative.positives[4].isnan()
     assert not relative.negatives.isnan().any()
@@ -289,14 +318,14 @@ BATCHES = {
 @pytest.mark.parametrize("name", ["R-BCE", "DB", "LPL", "NTR+LPL"])
 @pytest.mark.parametrize("message", BATCHES)
 def test_bad_batches_are_refused(name, message):
-    loss = METHODS[name].make(COUNTS, N, first(name))
+    loss = LOSSES[name](COUNTS)
     with pytest.raises(ValueError, match=message):
         loss(*BATCHES[message](*batch()))
 
 
 def test_perturbations_check_their_batch_too():
     with pytest.raises(ValueError, match=r"targets must have shape \(8, 5\)"):
-        SigmoidAdjustment(COUNTS, N)(batch()[0], torch.zeros(8))
+        MultilabelLogitAdjustment(COUNTS, N)(batch()[0], torch.zeros(8))
     with pytest.raises(ValueError, match="delta must have the shape"):
         label_loss_variation(*batch(), torch.zeros(K))
 
@@ -304,21 +333,29 @@ def test_perturbations_check_their_batch_too():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SigmoidAdjustment([0, 5], 10), "label_counts must be positive"),
-        (lambda: SigmoidAdjustment([10, 5], 10), "label_counts must be below num_samples"),
-        (lambda: SigmoidAdjustment([1, 5], 10, -1), "tau must be a finite number >= 0"),
-        (lambda: SigmoidAdjustment([1], 0), "num_samples must be an integer >= 1"),
-        (lambda: Focal(-1), "gamma must be"),
-        (lambda: Focal(1, 0), "balance must be"),
-        (lambda: Asymmetric(margin=1.0), "margin must lie in"),
-        (lambda: Asymmetric(gamma_negative=-1), "gamma_negative must be"),
-        (lambda: NegativeScale(scale=0), "scale must be"),
-        (lambda: Rebalancing([1, 0]), "label_counts must be positive"),
-        (lambda: Rebalancing([1], beta=-1), "beta must be"),
-        (lambda: MultiLabelLoss(BCE()), "perturbation must be a LabelPerturbation"),
+        (lambda: MultilabelLogitAdjustment([0, 5], 10), "label_counts must be positive"),
         (
-            lambda: SigmoidAdjustment([1], 10) + SigmoidAdjustment([1, 2], 10),
-            "made for the same labels, got 1 and 2",
+            lambda: MultilabelLogitAdjustment([10, 5], 10),
+            "label_counts must be below num_samples",
+        ),
+        (
+            lambda: MultilabelLogitAdjustment([1, 5], 10, -1),
+            "tau must be a finite number >= 0",
+        ),
+        (lambda: MultilabelLogitAdjustment([1], 0), "num_samples must be an integer >= 1"),
+        (lambda: MultilabelFocalLoss(-1), "gamma must be"),
+        (lambda: MultilabelFocalLoss(1, 0), "balance must be"),
+        (lambda: AsymmetricLoss(margin=1.0), "margin must lie in"),
+        (lambda: AsymmetricLoss(gamma_negative=-1), "gamma_negative must be"),
+        (lambda: NegativeScale(scale=0), "scale must be"),
+        (lambda: Rebalanced([1, 0]), "label_counts must be positive"),
+        (lambda: Rebalanced([1], beta=-1), "beta must be"),
+        (lambda: PerturbedLoss(BCELoss()), "perturbation must be a Perturbation"),
+        (
+            lambda: (
+                MultilabelLogitAdjustment([1], 10) + MultilabelLogitAdjustment([1, 2], 10)
+            ),
+            "made for the same classes, got 1 and 2",
         ),
     ],
 )
@@ -329,18 +366,27 @@ def test_bad_arguments_are_refused(make, message):
 
 def test_only_perturbations_add():
     with pytest.raises(TypeError):
-        SigmoidAdjustment([1], 10) + 1.0
+        MultilabelLogitAdjustment([1], 10) + 1.0
 
 
 def test_evaluation_mode_gives_the_base_loss():
     logits, targets = torch.randn(4, 2), torch.tensor([[1, 0]] * 4)
-    criterion = MultiLabelLoss(SigmoidAdjustment([1, 5], 100)).eval()
-    assert torch.equal(criterion(logits, targets), MultiLabelLoss()(logits, targets))
-
-
-def test_a_base_loss_that_takes_the_mean_cannot_be_weighted():
-    criterion = MultiLabelLoss(
-        base_loss=torch.nn.BCEWithLogitsLoss(), weights=Rebalancing([1, 5], 100)
+    criterion = PerturbedLoss(MultilabelLogitAdjustment([1, 5], 100)).eval()
+    assert torch.equal(
+        criterion(logits, targets), PerturbedLoss(task="multilabel")(logits, targets)
     )
-    with pytest.raises(ValueError, match="base_loss must return losses of shape"):
-        criterion(torch.zeros(4, 2), torch.ones(4, 2))
+
+
+def test_the_task_is_that_of_perturbation_and_base_loss():
+    from lpl_lib import LPL, LogitAdjustment
+
+    with pytest.raises(ValueError, match="perturbation is multiclass, base_loss is multi"):
+        PerturbedLoss(LPL(3), BCELoss())
+    with pytest.raises(ValueError, match="task is multiclass, perturbation is multilabel"):
+        PerturbedLoss(lpl(COUNTS), task="multiclass")
+    with pytest.raises(
+        ValueError, match=r"one task, got LogitAdjustment \(multiclass\) and"
+    ):
+        LogitAdjustment(COUNTS) + lpl(COUNTS)
+    with pytest.raises(ValueError, match="task must be 'multiclass' or 'multilabel', got"):
+        PerturbedLoss(task="binary")

@@ -14,45 +14,50 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from lpl_lib import ConfidenceBound, ConfidenceSplit, FixedBound, FrequencyBound
+from lpl_lib import (
+    ConfidenceBound,
+    ConfidenceSplit,
+    FixedBound,
+    FrequencyBound,
+    PerturbedLoss,
+)
+from lpl_lib.book.theory.label_variation import label_relative_variation
+from lpl_lib.lab.variants import QuadrantSplit
 from lpl_lib.multilabel import (
-    BCE,
-    Asymmetric,
-    Focal,
+    AsymmetricLoss,
+    BCELoss,
     GroupConfidence,
     MajoritySplit,
-    MultiLabelLoss,
-    MultiLabelLPL,
+    MultilabelFocalLoss,
+    MultilabelLogitAdjustment,
+    MultilabelLPL,
     NegativeScale,
     PriorBound,
-    QuadrantSplit,
-    SigmoidAdjustment,
     group_counts,
-    label_relative_variation,
     log_odds,
 )
 
 K, N = 4, 100
 COUNTS = [80, 30, 10, 2]  # the first label has more positives than negatives
 LOSSES = {
-    "BCE": BCE(),
-    "focal": Focal(),
-    "ASL": Asymmetric(),
-    "negative scale": NegativeScale(Focal(2.0, 2.0), 5.0),
+    "BCE": BCELoss(),
+    "focal": MultilabelFocalLoss(),
+    "ASL": AsymmetricLoss(),
+    "negative scale": NegativeScale(MultilabelFocalLoss(2.0, 2.0), 5.0),
 }
 FORMS = {
-    "default": lambda: MultiLabelLPL(COUNTS, N),
-    "both sides": lambda: MultiLabelLPL(COUNTS, N, bound=PriorBound(COUNTS, N, 1.0, 0.5)),
-    "fixed": lambda: MultiLabelLPL(COUNTS, N, bound=0.7),
-    "frequency": lambda: MultiLabelLPL(
+    "default": lambda: MultilabelLPL(COUNTS, N),
+    "both sides": lambda: MultilabelLPL(COUNTS, N, bound=PriorBound(COUNTS, N, 1.0, 0.5)),
+    "fixed": lambda: MultilabelLPL(COUNTS, N, bound=0.7),
+    "frequency": lambda: MultilabelLPL(
         COUNTS, N, bound=FrequencyBound(group_counts(COUNTS, N), 0.1, 1.0)
     ),
-    "confidence": lambda: MultiLabelLPL(
-        COUNTS, N, ConfidenceSplit(), ConfidenceBound(0.1, 1.0)
+    "confidence": lambda: MultilabelLPL(
+        COUNTS, N, ConfidenceBound(0.1, 1.0), split=ConfidenceSplit()
     ),
-    "running": lambda: MultiLabelLPL(COUNTS, N, ConfidenceSplit(), 0.5, decay=0.9),
-    "quadrants": lambda: MultiLabelLPL(
-        COUNTS, N, QuadrantSplit(COUNTS, 2, (0, -1), (1, -1)), 0.5
+    "running": lambda: MultilabelLPL(COUNTS, N, 0.5, split=ConfidenceSplit(), decay=0.9),
+    "quadrants": lambda: MultilabelLPL(
+        COUNTS, N, 0.5, split=QuadrantSplit(COUNTS, 2, (0, -1), (1, -1))
     ),
 }
 
@@ -120,16 +125,16 @@ def test_groups_are_raised_or_lowered_as_the_split_says(seed, name):
 
 
 PERMUTE = {
-    "default": MultiLabelLPL,
-    "fixed": lambda counts, size: MultiLabelLPL(counts, size, bound=0.7),
-    "both sides": lambda counts, size: MultiLabelLPL(
+    "default": MultilabelLPL,
+    "fixed": lambda counts, size: MultilabelLPL(counts, size, bound=0.7),
+    "both sides": lambda counts, size: MultilabelLPL(
         counts, size, bound=PriorBound(counts, size, 1.0, 0.5)
     ),
-    "quadrants": lambda counts, size: MultiLabelLPL(
-        counts, size, QuadrantSplit(counts, 2, (0, -1), (1, -1)), 0.5
+    "quadrants": lambda counts, size: MultilabelLPL(
+        counts, size, 0.5, split=QuadrantSplit(counts, 2, (0, -1), (1, -1))
     ),
-    "confidence": lambda counts, size: MultiLabelLPL(
-        counts, size, ConfidenceSplit(), ConfidenceBound(0.1, 1.0)
+    "confidence": lambda counts, size: MultilabelLPL(
+        counts, size, ConfidenceBound(0.1, 1.0), split=ConfidenceSplit()
     ),
 }
 
@@ -166,7 +171,7 @@ def test_absent_groups_are_normal(name, kind):
     else:
         targets = torch.full_like(targets, float(kind == "no negative"))
     logits.requires_grad_()
-    loss = MultiLabelLoss(FORMS[name]())(logits, targets)
+    loss = PerturbedLoss(FORMS[name]())(logits, targets)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert torch.isfinite(loss)
     assert torch.isfinite(gradient).all()
@@ -206,23 +211,23 @@ def test_state_is_kept():
 
 def test_zero_bound_is_the_base_loss():
     logits, targets = batch()
-    lpl = MultiLabelLPL(COUNTS, N, bound=0.0)
+    lpl = MultilabelLPL(COUNTS, N, bound=0.0)
     torch.testing.assert_close(
-        MultiLabelLoss(lpl)(logits, targets), MultiLabelLoss()(logits, targets)
+        PerturbedLoss(lpl)(logits, targets), BCELoss()(logits, targets)
     )
 
 
 def test_equal_sides_are_the_adjustment():
     """a = b: a shift of the bias, whichever side of one half the label's prior is on."""
     logits, targets = batch()
-    lpl = MultiLabelLPL(COUNTS, N, bound=PriorBound(COUNTS, N, 0.4, 0.4))
-    expected = SigmoidAdjustment(COUNTS, N, 0.4)(logits, targets)
+    lpl = MultilabelLPL(COUNTS, N, bound=PriorBound(COUNTS, N, 0.4, 0.4))
+    expected = MultilabelLogitAdjustment(COUNTS, N, 0.4)(logits, targets)
     torch.testing.assert_close(lpl(logits, targets), expected)
 
 
 def test_default_lowers_the_larger_group_alone():
     logits, targets = batch()
-    delta = MultiLabelLPL(COUNTS, N)(logits, targets)
+    delta = MultilabelLPL(COUNTS, N)(logits, targets)
     odds = log_odds(COUNTS, N)
     expected = torch.where(targets > 0, odds.clamp(min=0), odds.clamp(max=0))
     torch.testing.assert_close(delta, expected, rtol=1e-5, atol=1e-6)
@@ -242,13 +247,13 @@ def test_majority_split_is_by_the_sizes_of_a_labels_groups():
 def test_composition_with_ntr():
     """LPL last: it sees the adjusted logits, and adds its own shift."""
     logits, targets = batch()
-    ntr = SigmoidAdjustment(COUNTS, N, 0.3)
+    ntr = MultilabelLogitAdjustment(COUNTS, N, 0.3)
     moved = logits + ntr(logits, targets)
     lpl = FORMS["confidence"]()
     torch.testing.assert_close(
         (ntr + lpl)(logits, targets), moved - logits + lpl(moved, targets)
     )
-    summed = MultiLabelLoss(ntr + lpl, LOSSES["negative scale"])(logits, targets)
+    summed = PerturbedLoss(ntr + lpl, LOSSES["negative scale"])(logits, targets)
     by_hand = LOSSES["negative scale"](moved + lpl(moved, targets), targets).mean()
     torch.testing.assert_close(summed, by_hand)
 
@@ -257,7 +262,7 @@ def test_no_gradient_through_delta():
     logits, targets = batch()
     logits.requires_grad_()
     lpl = FORMS["confidence"]()
-    loss = MultiLabelLoss(lpl)(logits, targets)
+    loss = PerturbedLoss(lpl)(logits, targets)
     (gradient,) = torch.autograd.grad(loss, logits)
     delta = lpl(logits, targets)
     assert not delta.requires_grad
@@ -279,7 +284,7 @@ def test_precision_and_extreme_logits(name, dtype):
 
 def steps(name: str, logits: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
     """Gradients of three steps on growing logits."""
-    criterion = MultiLabelLoss(FORMS[name]())
+    criterion = PerturbedLoss(FORMS[name]())
     found = []
     for scale in (0.5, 1.0, 2.0):
         moved = (scale * logits).requires_grad_()
@@ -324,16 +329,16 @@ def test_two_processes_equal_one(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MultiLabelLPL([0, 1], N), "label_counts must be positive"),
-        (lambda: MultiLabelLPL([N, 1], N), "label_counts must be below num_samples"),
-        (lambda: MultiLabelLPL(COUNTS, N, bound=-1), "bound must be"),
-        (lambda: MultiLabelLPL(COUNTS, N, split="head"), "split must be a Split"),
+        (lambda: MultilabelLPL([0, 1], N), "label_counts must be positive"),
+        (lambda: MultilabelLPL([N, 1], N), "label_counts must be below num_samples"),
+        (lambda: MultilabelLPL(COUNTS, N, bound=-1), "bound must be"),
+        (lambda: MultilabelLPL(COUNTS, N, split="head"), "split must be a Split"),
         (
-            lambda: MultiLabelLPL(COUNTS, N, split=MajoritySplit([1], N)),
+            lambda: MultilabelLPL(COUNTS, N, split=MajoritySplit([1], N)),
             "split was made for 2 groups, but 4 labels have 8",
         ),
         (
-            lambda: MultiLabelLPL(COUNTS, N, bound=PriorBound([1], N)),
+            lambda: MultilabelLPL(COUNTS, N, bound=PriorBound([1], N)),
             "bound was made for 2 groups",
         ),
         (lambda: PriorBound(COUNTS, N, -1), "majority must be"),
@@ -352,5 +357,5 @@ def test_bad_arguments_are_refused(make, message):
 
 def test_fixed_bound_works_as_it_is():
     logits, targets = batch()
-    lpl = MultiLabelLPL(COUNTS, N, bound=FixedBound(0.5))
+    lpl = MultilabelLPL(COUNTS, N, bound=FixedBound(0.5))
     assert (lpl(logits, targets).abs() == 0.5).all()

@@ -10,15 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
-from lpl_lib.lab.records import append, read
-from lpl_lib.multilabel import (
-    METHODS,
-    average_precision,
-    f1_scores,
-    group_average_precision,
-    tuned_thresholds,
-)
-from lpl_lib.multilabel import canvas_runs as runs
+from lpl_lib.multilabel import average_precision, f1_scores, tuned_thresholds
 
 K = 6
 
@@ -58,21 +50,6 @@ def test_a_shift_of_a_label_changes_no_average_precision(seed):
     torch.testing.assert_close(
         average_precision(moved, targets), average_precision(logits, targets)
     )
-
-
-def test_groups_leave_absent_labels_out_and_say_so():
-    logits, targets = scored(0, missing=2)
-    groups = {
-        "head": torch.arange(3),
-        "medium": torch.tensor([3, 4]),
-        "tail": torch.tensor([5]),
-    }
-    found = group_average_precision(logits, targets, groups)
-    single = average_precision(logits, targets)
-    assert found["absent"] == 2
-    assert found["total"] == pytest.approx(single[:4].mean().item())
-    assert found["medium"] == pytest.approx(single[3].item())
-    assert math.isnan(found["tail"])
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 1.5]))
@@ -123,71 +100,6 @@ def test_bad_input_is_refused(metric):
         metric(logits, targets[:, 0])
     with pytest.raises(ValueError, match="targets must be 0 or 1"):
         metric(logits, 2 * targets)
-
-
-# ----- the recorded experiment
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Canvases and training that take a second."""
-    sets = runs.canvas_sets(0, num_train=600, num_test=100)
-    monkeypatch.setattr(runs, "sets_of", lambda seed: sets)
-    monkeypatch.setattr(runs, "TRAINING", {"epochs": 1, "batch_size": 64, "lr": 0.1})
-
-
-def test_runner_tunes_compares_and_resumes(quick, tmp_path, capsys):
-    path = tmp_path / "canvases.jsonl"
-    options = ["--results", str(path), "--methods", "NTR", "NTR+LPL", "--seeds"]
-    runs.main(["tune", *options, "100"])
-    runs.main(["run", *options, "0", "1"])
-    records = read(path)
-    grid = 2 * (len(METHODS["NTR"].grid) + len(METHODS["LPL"].grid))  # two rates
-    assert len(records) == grid + 4
-    again = len(capsys.readouterr().out.splitlines())
-    assert again == len(records)
-    runs.main(["run", *options, "0", "1"])
-    assert capsys.readouterr().out == ""
-    assert read(path) == records
-    counts = runs.sets_of(0).train.targets.sum(0).int().tolist()
-    for found in records:
-        missing = {"key", "data", "metrics", "per_label_ap", "date", "commit"} - set(found)
-        assert not missing
-        assert {"versions", "device", "wall_seconds"} <= set(found)
-        assert found["data"]["counts"] == counts
-    chosen = runs.chosen_settings(records, "NTR+LPL")
-    assert {"kappa", "scale", "majority", "minority", "lr"} == set(chosen)
-    assert all(r["settings"] == chosen for r in records[-2:] if r["method"] == "NTR+LPL")
-
-
-def test_settings_are_chosen_by_the_mean_on_validation_images(tmp_path):
-    path = tmp_path / "r.jsonl"
-    for chosen, values in (({"mu": 1.0}, (0.2, 0.4)), ({"mu": 2.0}, (0.5, 0.0))):
-        for value in values:
-            append(
-                path,
-                {
-                    "key": f"{chosen} {value}",
-                    "experiment": runs.TUNING,
-                    "method": "R-BCE",
-                    "settings": chosen,
-                    "metrics": {"mAP": {"total": value}},
-                },
-            )
-    append(
-        path,
-        {
-            "key": "test",
-            "experiment": runs.COMPARISON,
-            "method": "R-BCE",
-            "settings": {"mu": 3.0},
-            "metrics": {"mAP": {"total": 0.9}},
-        },
-    )
-    records = read(path)
-    assert runs.chosen_settings(records, "R-BCE") == {"mu": 1.0}
-    with pytest.raises(ValueError, match="'ASL' must be tuned before"):
-        runs.chosen_settings(records, "ASL")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import NUM_FEATURES, random_batch
+from cases import linear, random_batch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -20,26 +20,25 @@ from lpl_lib import (
     VS,
     FixedBound,
     LogitAdjustment,
-    MixedTargetLoss,
     PerturbedLoss,
-    RankSplit,
     TrainerLoss,
 )
-from lpl_lib.plugin import logits_of, unmix
+from lpl_lib.targets import unmix
+from lpl_lib.trainer import logits_of
 
 COUNTS = [50, 20, 7, 3, 2]
 C = len(COUNTS)
 FIRST, SECOND = torch.tensor([0, 1, 1, 2, 3, 4]), torch.tensor([4, 0, 2, 0, 0, 3])
 LOGITS, _, FEATURES, WEIGHT = random_batch(FIRST.tolist(), C)
 PERTURBATIONS = {
-    "none": lambda: None,
-    "LA": lambda: LogitAdjustment(COUNTS),
-    "LDAM": lambda: LDAM(COUNTS),
-    "VS": lambda: VS(COUNTS),
-    "ISDA": lambda: ISDA(C, NUM_FEATURES).eval(),
-    "linf": lambda: LPL(C, RankSplit(COUNTS), FixedBound(0.7), "linf"),
-    "l2": lambda: LPL(C, bound=0.7),
-    "LA + l2": lambda: LogitAdjustment(COUNTS) + LPL(C, RankSplit(COUNTS)),
+    "none": lambda head: None,
+    "LA": lambda head: LogitAdjustment(COUNTS),
+    "LDAM": lambda head: LDAM(COUNTS),
+    "VS": lambda head: VS(COUNTS),
+    "ISDA": lambda head: ISDA(head).eval(),
+    "linf": lambda head: LPL(COUNTS, FixedBound(0.7), solver="linf"),
+    "l2": lambda head: LPL(C, bound=0.7),
+    "LA + l2": lambda head: LogitAdjustment(COUNTS) + LPL(COUNTS, 0.5),
 }
 
 
@@ -56,13 +55,19 @@ def mixed(share: float, smoothing: float = 0.0) -> torch.Tensor:
 @pytest.mark.parametrize("share", [1.0, 0.8, 0.45])
 @pytest.mark.parametrize("name", PERTURBATIONS)
 def test_a_mixed_target_is_the_mix_of_the_two_losses(name, share, smoothing):
-    hard = PerturbedLoss(
-        PERTURBATIONS[name](), nn.CrossEntropyLoss(label_smoothing=smoothing)
-    )
-    more = (FEATURES, WEIGHT)
-    expected = share * hard(LOGITS, FIRST, *more)
-    expected += (1 - share) * hard(LOGITS, SECOND, *more)
-    loss = MixedTargetLoss(PERTURBATIONS[name]())(LOGITS, mixed(share, smoothing), *more)
+    head = linear(WEIGHT)
+    perturbation = PERTURBATIONS[name](head)
+    soft = PerturbedLoss(perturbation)
+    head(FEATURES)
+    loss = soft(LOGITS, mixed(share, smoothing))
+    smoothed = nn.CrossEntropyLoss(label_smoothing=smoothing)
+
+    def hard(labels: torch.Tensor) -> torch.Tensor:
+        """The perturbation is that of cross-entropy; only the target is smooth."""
+        delta = 0.0 if perturbation is None else perturbation(LOGITS, labels)
+        return smoothed(LOGITS + delta, labels)
+
+    expected = share * hard(FIRST) + (1 - share) * hard(SECOND)
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-8)
 
 
@@ -90,7 +95,7 @@ def test_two_classes_are_taken_for_a_mix():
 
 
 def test_a_single_class():
-    assert MixedTargetLoss(LPL(1))(torch.zeros(2, 1), torch.ones(2, 1)).item() == 0
+    assert PerturbedLoss(LPL(1))(torch.zeros(2, 1), torch.ones(2, 1)).item() == 0
 
 
 def test_timms_own_mixer_and_loss():
@@ -99,81 +104,71 @@ def test_timms_own_mixer_and_loss():
         mixup_alpha=0.4, cutmix_alpha=1.0, label_smoothing=0.1, num_classes=C, mode="elem"
     )
     _, targets = mixer(torch.zeros(6, 1, 8, 8), FIRST)
-    plain = MixedTargetLoss()(LOGITS, targets)
+    plain = PerturbedLoss()(LOGITS, targets)
     torch.testing.assert_close(plain, timm_loss(LOGITS, targets.double()))
     logits = LOGITS.clone().requires_grad_()
-    MixedTargetLoss(LPL(C, RankSplit(COUNTS)))(logits, targets).backward()
+    PerturbedLoss(LPL(COUNTS, 0.5))(logits, targets).backward()
     assert logits.grad.isfinite().all()
     torch.testing.assert_close(logits.grad.sum(1), torch.zeros(6).double())
 
 
 def test_gradient_against_finite_differences():
-    criterion = MixedTargetLoss(
-        LogitAdjustment(COUNTS) + LPL(C, RankSplit(COUNTS), 0.7, "linf")
-    )
+    criterion = PerturbedLoss(LogitAdjustment(COUNTS) + LPL(COUNTS, 0.7, solver="linf"))
     inputs = LOGITS.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda u: criterion(u, mixed(0.7, 0.1)), inputs)
 
 
 def test_hard_labels_are_those_of_the_perturbed_loss():
     criterion = LPL(C, bound=0.7)
-    loss = MixedTargetLoss(criterion)(LOGITS, FIRST)
+    loss = PerturbedLoss(criterion)(LOGITS, FIRST)
     assert torch.equal(loss, PerturbedLoss(criterion)(LOGITS, FIRST))
 
 
 def test_class_weights_weight_both_parts():
     weight = torch.tensor([0.2, 0.5, 1.0, 2.0, 3.0]).double()
-    loss = MixedTargetLoss(None, nn.CrossEntropyLoss(weight))(LOGITS, mixed(0.7))
+    loss = PerturbedLoss(None, nn.CrossEntropyLoss(weight))(LOGITS, mixed(0.7))
     assert torch.equal(loss, F.cross_entropy(LOGITS, mixed(0.7), weight))
-    split = MixedTargetLoss(LDAM(COUNTS, 0.0), nn.CrossEntropyLoss(weight))
+    split = PerturbedLoss(LDAM(COUNTS, 0.0), nn.CrossEntropyLoss(weight))
     torch.testing.assert_close(split(LOGITS, mixed(0.7)), loss)
 
 
 def test_running_statistics_learn_from_the_first_class_only():
-    isda = ISDA(C, NUM_FEATURES)
-    criterion = MixedTargetLoss(isda + LPL(C, decay=0.9))
-    criterion(LOGITS, mixed(0.8), FEATURES, WEIGHT)
+    head = linear(WEIGHT)
+    isda = ISDA(head)
+    criterion = PerturbedLoss(isda + LPL(C, decay=0.9))
+    head(FEATURES)
+    criterion(LOGITS, mixed(0.8))
     assert isda.count.tolist() == torch.bincount(FIRST, minlength=C).tolist()
     assert criterion.training
     assert isda.training
 
 
-@pytest.mark.parametrize("kind", [PerturbedLoss, MixedTargetLoss])
-def test_evaluation_mode_gives_the_base_loss(kind):
-    criterion = kind(LogitAdjustment(COUNTS) + LPL(C)).eval()
+def test_evaluation_mode_gives_the_base_loss():
+    criterion = PerturbedLoss(LogitAdjustment(COUNTS) + LPL(C)).eval()
     assert torch.equal(criterion(LOGITS, FIRST), F.cross_entropy(LOGITS, FIRST))
     assert not torch.equal(criterion.train()(LOGITS, FIRST), F.cross_entropy(LOGITS, FIRST))
-    if kind is MixedTargetLoss:
-        target = mixed(0.8)
-        assert torch.equal(
-            criterion.eval()(LOGITS, target), F.cross_entropy(LOGITS, target)
-        )
+    target = mixed(0.8)
+    assert torch.equal(criterion.eval()(LOGITS, target), F.cross_entropy(LOGITS, target))
 
 
 def test_two_calls_before_one_backward():
     """The recipe for mix-up by hand; ISDA's statistics move between the calls."""
-    criterion = PerturbedLoss(ISDA(C, NUM_FEATURES))
-    weight = WEIGHT.float().requires_grad_()
-    features = FEATURES.float()
-    losses = [criterion(features @ weight.T, y, features, weight) for y in (FIRST, SECOND)]
+    head = linear(WEIGHT.float())
+    criterion = PerturbedLoss(ISDA(head))
+    losses = [criterion(head(FEATURES.float()), y) for y in (FIRST, SECOND)]
     (0.7 * losses[0] + 0.3 * losses[1]).backward()
-    assert weight.grad.isfinite().all()
+    assert head.weight.grad.isfinite().all()
 
 
 # --- bad input ------------------------------------------------------------------------
 
 
-def test_soft_labels_where_hard_ones_are_needed():
-    message = (
-        r"integer labels, got torch.float64 of shape \(6, 5\).*MixedTargetLoss.*smooth"
-    )
-    with pytest.raises(ValueError, match=message):
-        PerturbedLoss(LPL(C))(LOGITS, mixed(0.7))
-
-
 BAD_TARGETS = {
-    "shape": (torch.ones(6, 4) / 4, r"shape of logits, \(6, 5\), or be integer labels"),
-    "float labels": (FIRST.double(), r"or be integer labels \(6,\), got torch.float64"),
+    "shape": (
+        torch.ones(6, 4) / 4,
+        r"integer labels \(6,\), or class prob.*the shape of logits, \(6, 5\)",
+    ),
+    "float labels": (FIRST.double(), r"integer labels \(6,\), or .* got torch.float64"),
     "sum": (2 * mixed(0.7), "class probabilities.*sums from 2 to 2"),
     "negative": (
         smooth(FIRST) - 0.5 * smooth(SECOND) + 0.5 * smooth(FIRST),
@@ -188,12 +183,31 @@ BAD_TARGETS = {
 def test_bad_mixed_targets(name):
     targets, message = BAD_TARGETS[name]
     with pytest.raises(ValueError, match=message):
-        MixedTargetLoss(LPL(C))(LOGITS, targets)
+        PerturbedLoss(LPL(C))(LOGITS, targets)
 
 
-def test_smoothing_in_two_places():
-    with pytest.raises(ValueError, match="base_loss must not smooth labels itself"):
-        MixedTargetLoss(None, nn.CrossEntropyLoss(label_smoothing=0.1))
+NONLINEAR = {
+    "smoothing": nn.CrossEntropyLoss(label_smoothing=0.1),
+    "MSE": nn.MSELoss(),
+    "BCE": nn.BCEWithLogitsLoss(),
+}
+
+
+@pytest.mark.parametrize("name", NONLINEAR)
+def test_a_base_loss_that_is_not_linear_in_mixed_targets(name):
+    """Without a perturbation it is what torch makes of it; with one it is refused."""
+    base, target = NONLINEAR[name], mixed(0.7)
+    assert torch.equal(PerturbedLoss(None, base)(LOGITS, target), base(LOGITS, target))
+    criterion = PerturbedLoss(LogitAdjustment(COUNTS, tau=0.0), base)
+    with pytest.raises(ValueError, match="base_loss must be linear in mixed targets"):
+        criterion(LOGITS, target)
+
+
+def test_label_smoothing_with_hard_labels():
+    base = nn.CrossEntropyLoss(label_smoothing=0.1)
+    la = LogitAdjustment(COUNTS)
+    loss = TrainerLoss(la, base)({"logits": LOGITS}, FIRST)
+    assert torch.equal(loss, base(LOGITS + la(LOGITS, FIRST), FIRST))
 
 
 class Output:
@@ -219,7 +233,7 @@ def test_a_trainers_batch_without_labels():
 
 
 def test_accumulated_batches_add_up_to_the_mean_over_all_samples():
-    loss = TrainerLoss(LPL(C, RankSplit(COUNTS), solver="linf"))
+    loss = TrainerLoss(LPL(COUNTS, 0.5, solver="linf"))
     whole = loss({"logits": LOGITS}, FIRST)
     parts = [
         loss({"logits": LOGITS[rows]}, FIRST[rows], num_items_in_batch=torch.tensor(6))
@@ -284,7 +298,7 @@ def test_the_trainer_takes_the_same_step_in_one_batch_and_in_parts():
             disable_tqdm=True,
             use_cpu=True,
         )
-        loss = TrainerLoss(LogitAdjustment(COUNTS) + LPL(C, RankSplit(COUNTS), 0.5, "linf"))
+        loss = TrainerLoss(LogitAdjustment(COUNTS) + LPL(COUNTS, 0.5, solver="linf"))
         trainer = transformers.Trainer(
             Linear(),
             settings,
@@ -358,13 +372,13 @@ def test_lightnings_validation_sees_the_base_loss():
 def test_mixed_targets_do_not_hide_logits_that_are_not_finite():
     logits = torch.tensor([[0.0, torch.nan, 0.0]])
     with pytest.raises(ValueError, match="logits must be finite"):
-        MixedTargetLoss()(logits, torch.tensor([[0.5, 0.5, 0.0]]))
+        PerturbedLoss()(logits, torch.tensor([[0.5, 0.5, 0.0]]))
 
 
 def test_parts_that_are_frozen_stay_so():
     lpl = LPL(3, decay=0.9)
     lpl.confidence.eval()
-    MixedTargetLoss(lpl)(torch.zeros(1, 3), torch.tensor([[0.7, 0.3, 0.0]]))
+    PerturbedLoss(lpl)(torch.zeros(1, 3), torch.tensor([[0.7, 0.3, 0.0]]))
     lpl.class_variation(torch.zeros(1, 3), torch.tensor([0]))
     assert lpl.training
     assert not lpl.confidence.training

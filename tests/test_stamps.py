@@ -236,7 +236,10 @@ def test_a_chapter_depends_on_what_it_imports(
 
 
 def test_a_name_that_a_package_imports_late_is_followed(root: Path) -> None:
-    late = "if TYPE_CHECKING:\n    from lpl_lib.checks import D\ndef __getattr__(n): ..."
+    late = (
+        "if TYPE_CHECKING:\n    from lpl_lib.checks import D\n"
+        "def __getattr__(name): ...\n"
+    )
     (root / "lpl_lib" / "lpl" / "__init__.py").write_text(late)
     path = make(root / "book" / "02-b.ipynb", "from lpl_lib.lpl import D")
     notebook = read_notebook(path)

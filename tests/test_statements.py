@@ -10,7 +10,8 @@ from cases import random_batch
 from reference import class_gradient
 from scipy.optimize import minimize
 
-from lpl_lib.multilabel import Asymmetric, equivalent_shift
+from lpl_lib.book.theory.label_variation import equivalent_shift
+from lpl_lib.multilabel import AsymmetricLoss
 from lpl_lib.multilabel.lpl import closed_form
 
 
@@ -100,7 +101,7 @@ def test_both_sides_of_a_label_pull_alike():
 def test_the_margin_of_asl_is_a_negative_shift():
     """With powers 0: ``logit(p - m) - u`` above the margin, minus infinity below."""
     margin = 0.05
-    curve = Asymmetric(gamma_negative=0, gamma_positive=0, margin=margin)
+    curve = AsymmetricLoss(gamma_negative=0, gamma_positive=0, margin=margin)
     p = torch.tensor([0.01, 0.04, 0.06, 0.3, 0.9], dtype=torch.float64)
     found = equivalent_shift(curve, p.logit()).negatives
     assert torch.isneginf(found[:2]).all()

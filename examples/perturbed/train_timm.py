@@ -5,17 +5,19 @@ from timm.optim import create_optimizer_v2
 from timm.utils import random_seed
 from torch.utils.data import DataLoader, TensorDataset
 
-import lpl_lib
-from lpl_lib import LPL, LogitAdjustment, MixedTargetLoss, RankSplit
+from lpl_lib import LPL, LogitAdjustment, PerturbedLoss
+from lpl_lib.lab.data import digits, long_tail_indices
+from lpl_lib.lab.training import predict
+from lpl_lib.metrics import class_accuracy
 
-pool, test = lpl_lib.digits()
-train = pool.subset(lpl_lib.long_tail_indices(pool.targets, 50))
+pool, test = digits()
+train = pool.subset(long_tail_indices(pool.targets, 50))
 n = train.class_counts(10)  # training images per class: 116, 75, ..., 3, 2
 
 random_seed(0)
 model = timm.create_model("test_resnet", in_chans=1, num_classes=10)
 mixup = Mixup(mixup_alpha=0.2, label_smoothing=0.1, num_classes=10)
-criterion = MixedTargetLoss(LogitAdjustment(n) + LPL(10, RankSplit(n)))
+criterion = PerturbedLoss(LogitAdjustment(n) + LPL(n))
 optimizer = create_optimizer_v2(model, opt="adamw", lr=0.003)
 loader = DataLoader(TensorDataset(*train), 64, shuffle=True, drop_last=True)
 for epoch in range(30):
@@ -25,6 +27,6 @@ for epoch in range(30):
         criterion(model(images), targets).backward()
         optimizer.step()
 
-logits = lpl_lib.predict(model, test.images)
-accuracy = lpl_lib.class_accuracy(logits, test.targets)
+logits = predict(model, test.images)
+accuracy = class_accuracy(logits, test.targets)
 print(f"balanced {accuracy.mean():.1%}, tail {accuracy[n < 10].mean():.1%}")

@@ -3,16 +3,19 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-import lpl_lib
+from lpl_lib.lab.data import digits, long_tail_indices
+from lpl_lib.lab.models import SmallConvNet
+from lpl_lib.lab.training import predict
+from lpl_lib.metrics import class_accuracy
 
-pool, test = lpl_lib.digits()
-train = pool.subset(lpl_lib.long_tail_indices(pool.targets, 50))
+pool, test = digits()
+train = pool.subset(long_tail_indices(pool.targets, 50))
 n = train.class_counts(10)  # training images per class: 116, 75, ..., 3, 2
 
 class Classifier(L.LightningModule):
     def __init__(self):
         super().__init__()
-        self.net = lpl_lib.SmallConvNet(10)
+        self.net = SmallConvNet(10)
         self.loss = torch.nn.CrossEntropyLoss()
 
     def training_step(self, batch, batch_idx):
@@ -30,6 +33,6 @@ trainer = L.Trainer(
     enable_model_summary=False, enable_progress_bar=False)
 trainer.fit(model, loader)
 
-logits = lpl_lib.predict(model.net, test.images)
-accuracy = lpl_lib.class_accuracy(logits, test.targets)
+logits = predict(model.net, test.images)
+accuracy = class_accuracy(logits, test.targets)
 print(f"balanced {accuracy.mean():.1%}, tail {accuracy[n < 10].mean():.1%}")

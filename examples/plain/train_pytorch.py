@@ -2,14 +2,17 @@
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-import lpl_lib
+from lpl_lib.lab.data import digits, long_tail_indices
+from lpl_lib.lab.models import SmallConvNet
+from lpl_lib.lab.training import predict
+from lpl_lib.metrics import class_accuracy
 
-pool, test = lpl_lib.digits()
-train = pool.subset(lpl_lib.long_tail_indices(pool.targets, 50))
+pool, test = digits()
+train = pool.subset(long_tail_indices(pool.targets, 50))
 n = train.class_counts(10)  # training images per class: 116, 75, ..., 3, 2
 
 torch.manual_seed(0)
-model = lpl_lib.SmallConvNet(10)
+model = SmallConvNet(10)
 criterion = torch.nn.CrossEntropyLoss()
 optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
 loader = DataLoader(TensorDataset(*train), 64, shuffle=True, drop_last=True)
@@ -19,6 +22,6 @@ for epoch in range(30):
         criterion(model(images), labels).backward()
         optimizer.step()
 
-logits = lpl_lib.predict(model, test.images)
-accuracy = lpl_lib.class_accuracy(logits, test.targets)
+logits = predict(model, test.images)
+accuracy = class_accuracy(logits, test.targets)
 print(f"balanced {accuracy.mean():.1%}, tail {accuracy[n < 10].mean():.1%}")

@@ -3,10 +3,11 @@ import torch
 from transformers import Trainer, TrainingArguments, set_seed
 from transformers import ViTConfig, ViTForImageClassification
 
-import lpl_lib
+from lpl_lib.lab.data import digits, long_tail_indices
+from lpl_lib.metrics import class_accuracy
 
-pool, test = lpl_lib.digits()
-train = pool.subset(lpl_lib.long_tail_indices(pool.targets, 50))
+pool, test = digits()
+train = pool.subset(long_tail_indices(pool.targets, 50))
 n = train.class_counts(10)  # training images per class: 116, 75, ..., 3, 2
 
 def rows(data):
@@ -25,5 +26,5 @@ trainer = Trainer(
 trainer.train()
 
 logits = torch.tensor(trainer.predict(rows(test)).predictions)
-accuracy = lpl_lib.class_accuracy(logits, test.targets)
+accuracy = class_accuracy(logits, test.targets)
 print(f"balanced {accuracy.mean():.1%}, tail {accuracy[n < 10].mean():.1%}")

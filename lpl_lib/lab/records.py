@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lpl_lib.metrics import Interval, mean_interval
+from lpl_lib.lab.intervals import Interval, mean_interval
 
 if TYPE_CHECKING:  # at run time where it is used: it is slow to import
     import pandas as pd

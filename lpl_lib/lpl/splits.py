@@ -55,8 +55,9 @@ class ConfidenceSplit(Split):
         self.threshold = None if threshold is None else check_number(threshold, "threshold")
 
     def forward(self, statistics: ClassStatistics) -> Tensor:
+        tau = statistics.tau if self.threshold is None else self.threshold
         # a tie with the mean, which is rounded, is not below it
-        below = statistics.confidence - statistics.tau < -TIE
+        below = statistics.confidence - tau < -TIE
         return torch.where(below, 1.0, -1.0)
 
 

@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lpl_lib.lab.intervals import Interval
 from lpl_lib.lab.records import Record, interval, lines, paired, table
 from lpl_lib.lab.run.experiment import load_experiment
 from lpl_lib.lab.run.report import current
-from lpl_lib.metrics import Interval
 
 if TYPE_CHECKING:  # at run time where it is used: it is slow to import
     import pandas as pd
