@@ -1,10 +1,10 @@
-"""Names that the library's doctests use without importing them; marks, and who runs with
-whom where two workers share the tests."""
+"""Names that the library's doctests use without importing them; marks of tests; and who
+runs what where two workers share the tests."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +12,8 @@ import torch
 # what a test needs says what it is: `make quick` leaves all of these to `make test`
 OF_FIXTURES = {"site": "browser", "browser": "browser", "built": "process"}
 STARTERS = {"subprocess", "multiprocessing", "spawn"}
-SHARED = {"module", "class"}  # a fixture of this scope would be made by both workers
+# files whose tests share a fixture that takes long to make
+TOGETHER = ("tests/test_package.py", "tests/test_slides.py")
 
 
 @pytest.fixture(autouse=True)
@@ -20,25 +21,24 @@ def _doctest_names(doctest_namespace: dict[str, object]) -> None:
     doctest_namespace["torch"] = torch
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests by what they use; keep together what shares a fixture or a kernel.
-
-    Whole chapters come first, then what is slow, so that no worker ends with one of them.
-    """
+    """Mark the tests by what they use; what is slow comes first, so that no worker ends
+    with it."""
     for item in items:
-        chapter = item.path.suffix == ".ipynb"
         fixtures = set(getattr(item, "fixturenames", ()))
         names = {OF_FIXTURES[name] for name in fixtures & set(OF_FIXTURES)}
-        if chapter:
+        if item.path.suffix == ".ipynb":
             names.add("chapter")
         if _starts_a_process(getattr(item, "function", None)):
             names.add("process")
         for name in names:
             item.add_marker(name)
-        if chapter or _shares(item, fixtures):
-            item.add_marker(pytest.mark.xdist_group(Path(item.path).stem))
-    items.sort(key=_rank)
+    items.sort(key=_is_quick)
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    long = item.get_closest_marker("slow") or item.get_closest_marker("process")
+    return not (long or item.path.suffix == ".ipynb")
 
 
 def _starts_a_process(function: object, helper: bool = False) -> bool:
@@ -54,14 +54,16 @@ def _starts_a_process(function: object, helper: bool = False) -> bool:
     return any(_starts_a_process(f, helper=True) for f in own)
 
 
-def _shares(item: pytest.Item, fixtures: set[str]) -> bool:
-    found = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    return any(found[name][-1].scope in SHARED for name in fixtures & set(found))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Workers take a whole chapter, a file of ``TOGETHER``, or all cases of one test; the
+    largest first. (pytest-xdist's own groups have no effect with pytest 9.2.)"""
+    from xdist.scheduler import LoadScopeScheduling
 
+    class Sharing(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            whole = path.endswith(".ipynb") or path in TOGETHER
+            return path if whole else nodeid.partition("[")[0]
 
-def _rank(item: pytest.Item) -> int:
-    if item.get_closest_marker("chapter"):
-        return 0
-    if item.get_closest_marker("xdist_group"):
-        return 2  # in the order of the file: its fixture is made once
-    return 1 if item.get_closest_marker("slow") or item.get_closest_marker("process") else 2
+    return Sharing(config, log)

@@ -18,7 +18,7 @@ from tools.bookfiles import ROOT
 from tools.library import files_of, reached_by
 
 LONG = ("slow", "browser", "process", "chapter")
-WORKERS = ("-n", "2", "--dist", "loadgroup", "-p", "no:benchmark")
+WORKERS = ("-n", "2", "-p", "no:benchmark")  # shared as conftest.py says
 
 
 def changed(root: Path = ROOT) -> set[Path]:
