@@ -32,7 +32,7 @@ from lpl_lib import (
     balanced_accuracy,
     loss_variation,
 )
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.theory.augmentation import noise_rise
 from lpl_lib.book.theory.boundary import optimal_bias
 from lpl_lib.book.theory.confusion import soft_confusion
@@ -73,9 +73,9 @@ def checkers() -> dict[str, Checker]:
 
 CHECKERS = checkers()
 MISTAKES = [
-    pytest.param(checker, mistake, id=f"{name}-{mistake.answer.__name__.strip('_')}")
+    pytest.param(checker, *mistake, id=f"{name}-{mistake[0].__name__.strip('_')}")
     for name, checker in CHECKERS.items()
-    for mistake in checker.mistakes
+    for mistake in checker.mistakes.items()
 ]
 
 
@@ -164,11 +164,13 @@ def test_the_reference_is_right_and_a_broken_one_is_not(checker: Checker) -> Non
     assert checker.verdict(None).startswith("not yet. Hand over")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("checker", "mistake"), MISTAKES)
-def test_a_typical_mistake_is_seen_and_named(checker: Checker, mistake: Mistake) -> None:
-    verdict = checker.verdict(mistake.answer)
+@pytest.mark.parametrize(("checker", "mistake", "hint"), MISTAKES)
+def test_a_typical_mistake_is_seen_and_named(
+    checker: Checker, mistake: Callable[..., Any], hint: str
+) -> None:
+    verdict = checker.verdict(mistake)
     assert verdict.startswith("not yet. ")
-    assert verdict.endswith(f"A guess: {mistake.hint}")
+    assert verdict.endswith(f"A guess: {hint}")
 
 
 def library_errors(

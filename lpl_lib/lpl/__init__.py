@@ -1,11 +1,6 @@
 """Learning to perturb logits: split, bounds, solvers, and the perturbation itself."""
 
-from lpl_lib.lpl.bounds import (
-    Bound,
-    ConfidenceBound,
-    FixedBound,
-    FrequencyBound,
-)
+from lpl_lib.lpl.bounds import Bound, ConfidenceBound, FixedBound, FrequencyBound
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
 from lpl_lib.lpl.perturbation import LPL
 from lpl_lib.lpl.solvers import L2, PGD, SOLVERS, Algorithm1, LInf, Solver

@@ -13,11 +13,7 @@ from lpl_lib.multilabel.base_losses import (
 )
 from lpl_lib.multilabel.groups import GroupConfidence, group_counts
 from lpl_lib.multilabel.lpl import MultilabelLPL
-from lpl_lib.multilabel.metrics import (
-    average_precision,
-    f1_scores,
-    tuned_thresholds,
-)
+from lpl_lib.multilabel.metrics import average_precision, f1_scores, tuned_thresholds
 from lpl_lib.multilabel.perturbations import MultilabelLogitAdjustment, log_odds
 from lpl_lib.multilabel.policies import MajoritySplit, PriorBound
 from lpl_lib.multilabel.rebalancing import Rebalanced
