@@ -54,7 +54,13 @@ def test_a_test_is_chosen_if_it_reaches_the_change(
     assert found == [name if "/" in name else f"tests/{name}" for name in tests]
 
 
-@pytest.mark.process
+def test_a_test_that_starts_a_process_is_marked(request: pytest.FixtureRequest) -> None:
+    assert not request.node.get_closest_marker("process")
+    items = {item.name: item for item in request.session.items if item.path == request.path}
+    other = items.get("test_what_is_changed_or_new_counts_and_what_is_ignored_does_not")
+    assert other is None or other.get_closest_marker("process")
+
+
 def test_what_is_changed_or_new_counts_and_what_is_ignored_does_not(root: Path) -> None:
     (root / ".gitignore").write_text("*.log\n")
     for words in ("init -q", "add .", "-c user.name=A -c user.email=a@b.c commit -qm A"):
