@@ -12,7 +12,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install book site pdf slides editions colab lighthouse test bench lint serve clean
+.PHONY: help install book site pdf slides editions colab lighthouse quick test bench lint serve clean
 
 help:  ## say what there is
 	@echo "make book          run the chapters that are not up to date, render the pages"
@@ -23,6 +23,7 @@ help:  ## say what there is
 	@echo "make editions      make the student's and the lecturer's edition of the book"
 	@echo "make colab         run the chapters as Colab would (needs Python 3.13, 5 GB)"
 	@echo "make lighthouse    measure three pages: speed, accessibility, weight (needs npm)"
+	@echo "make quick         ruff, mypy, and the tests that reach what you changed"
 	@echo "make test          check the library, the chapters and the pages"
 	@echo "make lint          ruff and mypy only"
 	@echo "make bench         time the losses, write results/loss_benchmark.json"
@@ -69,12 +70,15 @@ lighthouse: site  ## measure three pages: speed, accessibility, weight
 	$(PY) -m tools.lighthouse
 
 lint: $(READY)  ## ruff and mypy
-	$(PY) -m ruff check lpl_lib tools tests benchmarks book/_ext
+	$(PY) -m ruff check lpl_lib tools tests benchmarks book/_ext conftest.py
 	$(PY) -m mypy lpl_lib tools
+
+quick: lint  ## what reaches a change, without what takes long
+	$(ONE_THREAD) $(PY) -m tools.quick
 
 test: lint site  ## all checks
 	LPL_SIZE=smoke $(ONE_THREAD) $(PY) -m pytest book tests lpl_lib -q \
-	  --doctest-modules --ignore=book/_ext -n 2 --dist loadfile -p no:benchmark \
+	  --doctest-modules --ignore=book/_ext -n 2 -p no:benchmark \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 bench: $(READY)  ## time the losses on an otherwise idle machine

@@ -38,8 +38,8 @@ class PerturbedLoss(nn.Module):
             ``None`` leaves the base loss.
         base_loss: a callable of logits and targets: a ``nn.CrossEntropyLoss`` with label
             smoothing or class weights, a focal loss, one of
-            :mod:`lpl_lib.multilabel`, your own. The loss is what it returns. Default:
-            cross-entropy, or binary cross-entropy for labels (means, in nats).
+            :mod:`lpl_lib.multilabel.base_losses`, your own. The loss is what it returns.
+            Default: cross-entropy, or binary cross-entropy for labels (means, in nats).
         task: ``"multiclass"`` or ``"multilabel"``; ``None`` takes that of the
             perturbation or of the base loss, else ``"multiclass"``.
         check_values: look at the values of each batch (labels in range, logits

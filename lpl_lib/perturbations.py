@@ -257,7 +257,7 @@ class VS(Perturbation):
               \Delta_c = (n_c / \max_k n_k)^{\gamma}
 
     A *sample-level* perturbation: it depends on the sample's logits, not on its class
-    alone. ``gamma=0`` is :class:`LogitAdjustment`; ``tau=0`` is CDT (:func:`cdt`).
+    alone. ``gamma=0`` is :class:`LogitAdjustment`; ``tau=0`` is CDT (Ye et al. 2020).
 
     Args:
         class_counts: training images per class, ``(C,)``, all positive.
@@ -293,18 +293,6 @@ class VS(Perturbation):
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         shrink = (self.scales - 1).to(logits.dtype)
         return shrink * logits + (self.tau * self.log_prior).to(logits.dtype)
-
-
-def cdt(class_counts: ClassCounts, gamma: float = 0.05) -> VS:
-    r"""Class-dependent temperatures: :class:`VS` without the adjustment, ``tau=0``.
-
-    Source: Ye et al. 2020, "Identifying and compensating for feature deviation in
-    imbalanced deep learning" (arXiv 2001.01385), Eq. 2.
-
-    >>> cdt([4, 1]).tau
-    0.0
-    """
-    return VS(class_counts, gamma=gamma, tau=0.0)
 
 
 def log_prior(class_counts: ClassCounts) -> Tensor:

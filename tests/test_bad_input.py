@@ -25,26 +25,18 @@ from lpl_lib import (
     book,
     loss_variation,
 )
+from lpl_lib.book.theory.calibration import epsilon_for_variation
+from lpl_lib.book.theory.series import loss_variation_series
 from lpl_lib.checks import check_batch
 from lpl_lib.lab.data import digits, long_tail_counts, long_tail_indices
+from lpl_lib.lab.intervals import mean_interval
 from lpl_lib.lab.models import CifarResNet, SmallConvNet
 from lpl_lib.lab.released import Released
 from lpl_lib.lab.training import fit
-from lpl_lib.lpl import (
-    PGD,
-    Algorithm1,
-    ClassConfidence,
-    ConfidenceRatioBound,
-    epsilon_for_variation,
-)
-from lpl_lib.metrics import class_accuracy, frequency_groups, mean_interval
-from lpl_lib.perturbations import cdt
-from lpl_lib.variation import (
-    class_relative_variation,
-    effective_gap,
-    loss_variation_series,
-    rival_score,
-)
+from lpl_lib.lab.variants import ConfidenceRatioBound, cdt
+from lpl_lib.lpl import PGD, Algorithm1, ClassConfidence
+from lpl_lib.metrics import class_accuracy, frequency_groups
+from lpl_lib.variation import class_relative_variation, effective_gap, rival_score
 
 NAN, INF = math.nan, math.inf
 LOGITS, TARGETS = torch.zeros(2, 3), torch.tensor([0, 2])

@@ -399,6 +399,7 @@ def test_loss_variation_fits_a_phone_and_its_sliders_speak(variation) -> None:
         assert variation.page.locator(f"label[for={control.get_attribute('id')}]").count()
 
 
+@pytest.mark.slow
 def test_numbers_of_loss_variation_were_written_by_the_tool(tmp_path) -> None:
     loss_variation.write_data(tmp_path / "data.js")
     stored = loss_variation.STATIC / "loss-variation-data.js"

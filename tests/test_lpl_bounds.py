@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lpl_lib import ConfidenceBound, FixedBound, FrequencyBound
-from lpl_lib.lpl import ClassStatistics, ConfidenceRatioBound
+from lpl_lib.lab.variants import ConfidenceRatioBound
+from lpl_lib.lpl import ClassStatistics
 
 strengths = st.floats(0, 8, allow_subnormal=False)
 

@@ -149,7 +149,7 @@ def test_defaults_and_short_forms():
     u, y = random_batch([0, 1, 1], 3)[:2]
     plain = LPL(3)(u, y)
     spelt_out = LPL(
-        3, FixedBound(1.0), split=ConfidenceSplit(), solver=L2(steps=2, damping=0.5)
+        3, FixedBound(0.5), split=ConfidenceSplit(), solver=L2(steps=2, damping=0.5)
     )
     assert torch.equal(plain, spelt_out(u, y))
     counts = [9, 4, 1]

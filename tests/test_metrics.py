@@ -13,7 +13,8 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from lpl_lib import balanced_accuracy, group_accuracy
-from lpl_lib.metrics import class_accuracy, frequency_groups, mean_interval
+from lpl_lib.lab.intervals import mean_interval
+from lpl_lib.metrics import class_accuracy, frequency_groups
 
 
 @given(batches(smallest=2))

@@ -10,6 +10,11 @@ from hypothesis import strategies as st
 from multilabel_reference import asl, bce, distribution_balanced, focal, rebalancing
 
 from lpl_lib import MultilabelLPL, PerturbedLoss
+from lpl_lib.book.theory.label_variation import (
+    equivalent_shift,
+    label_loss_variation,
+    label_relative_variation,
+)
 from lpl_lib.multilabel import (
     AsymmetricLoss,
     BCELoss,
@@ -17,9 +22,6 @@ from lpl_lib.multilabel import (
     MultilabelLogitAdjustment,
     NegativeScale,
     Rebalanced,
-    equivalent_shift,
-    label_loss_variation,
-    label_relative_variation,
     log_odds,
 )
 

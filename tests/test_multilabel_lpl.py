@@ -21,6 +21,8 @@ from lpl_lib import (
     FrequencyBound,
     PerturbedLoss,
 )
+from lpl_lib.book.theory.label_variation import label_relative_variation
+from lpl_lib.lab.variants import QuadrantSplit
 from lpl_lib.multilabel import (
     AsymmetricLoss,
     BCELoss,
@@ -31,9 +33,7 @@ from lpl_lib.multilabel import (
     MultilabelLPL,
     NegativeScale,
     PriorBound,
-    QuadrantSplit,
     group_counts,
-    label_relative_variation,
     log_odds,
 )
 

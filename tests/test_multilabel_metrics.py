@@ -10,12 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
-from lpl_lib.multilabel import (
-    average_precision,
-    f1_scores,
-    group_average_precision,
-    tuned_thresholds,
-)
+from lpl_lib.multilabel import average_precision, f1_scores, tuned_thresholds
 
 K = 6
 
@@ -55,21 +50,6 @@ def test_a_shift_of_a_label_changes_no_average_precision(seed):
     torch.testing.assert_close(
         average_precision(moved, targets), average_precision(logits, targets)
     )
-
-
-def test_groups_leave_absent_labels_out_and_say_so():
-    logits, targets = scored(0, missing=2)
-    groups = {
-        "head": torch.arange(3),
-        "medium": torch.tensor([3, 4]),
-        "tail": torch.tensor([5]),
-    }
-    found = group_average_precision(logits, targets, groups)
-    single = average_precision(logits, targets)
-    assert found["absent"] == 2
-    assert found["total"] == pytest.approx(single[:4].mean().item())
-    assert found["medium"] == pytest.approx(single[3].item())
-    assert math.isnan(found["tail"])
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 1.5]))

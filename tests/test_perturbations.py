@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from reference import la_loss, ldam_loss, vs_loss
 
 from lpl_lib import ISDA, LDAM, LPL, VS, LogitAdjustment, PerturbedLoss
-from lpl_lib.perturbations import Chain, cdt
+from lpl_lib.lab.variants import cdt
+from lpl_lib.perturbations import Chain
 
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_class_level = pytest.mark.parametrize("case", CLASS_LEVEL, ids=lambda case: case.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 import re
@@ -9,10 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cases
 import pytest
 import yaml
 
 import lpl_lib
+from lpl_lib import perturbations
 from lpl_lib.lab.records import PUBLISHED
 from tools.bookfiles import ROOT, address, read_yaml
 from tools.npm import have_npm
@@ -146,6 +149,26 @@ def test_one_liner_of_the_readme_runs() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(float(done.stdout))
+
+
+def test_the_new_perturbation_in_contributing_works_and_is_short() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(block.splitlines()) < 40
+    names = vars(perturbations) | {"Case": cases.Case, "random_batch": cases.random_batch}
+    names = {**names, "__name__": "contributing"}
+    exec(block, names)
+    tests = [name for name in names if name.startswith("test_")]
+    assert tests
+    for name in tests:
+        names[name]()
+    example = doctest.DocTestFinder().find(names["PowerMargin"], globs=names)
+    assert all(doctest.DocTestRunner().run(part).failed == 0 for part in example)
+    batch = cases.random_batch([0, 2, 2], 4)
+    strong, weak = (names["POWER"].for_batch(batch, s)(*batch[:2]) for s in (1.0, 0.5))
+    assert strong.equal(2 * weak)
+    with pytest.raises(ValueError, match="power"):
+        names["PowerMargin"]([2, 1], power=-1)
 
 
 def test_licences_are_there() -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tools import notebooks
-from tools.bookfiles import claims, read_notebook, toc_files
-from tools.library import library_files
+from tools.bookfiles import ROOT, claims, read_notebook, toc_files
+from tools.library import bare, library_files, reached_from
 from tools.notebooks import RunError, run, run_all
 from tools.render import missing_pages
-from tools.stamps import named_records, stale_reason, stamp, wanted_size
+from tools.stamps import computing_pins, named_records, stale_reason, stamp, wanted_size
 
 
 def make(path: Path, *sources: str) -> Path:
@@ -93,15 +94,86 @@ def test_stamp_changes_with_the_code(root: Path, change: str) -> None:
     [
         "lpl_lib/lpl/solvers.py",
         "lpl_lib/checks.py",
-        "requirements.txt",
         "results/cifar-runs.jsonl",
     ],
 )
 def test_stamp_changes_with_what_the_code_uses(root: Path, name: str) -> None:
     before = stamp_of(root)
     with open(root / name, "a") as file:
-        file.write("# more\n")
+        file.write("B = 2\n")
     assert stamp_of(root) != before
+
+
+@pytest.mark.parametrize("name", ["lpl_lib/lpl/solvers.py", "lpl_lib/checks.py"])
+def test_stamp_is_blind_to_docstrings_comments_and_layout(root: Path, name: str) -> None:
+    before = stamp_of(root)
+    text = (root / name).read_text().replace(" = 1", " = (  # why\n    1\n)")
+    (root / name).write_text(f'"""What it is."""\n\n{text}"""What B is."""\n')
+    assert stamp_of(root) == before
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("def f():\n    'Text.'\n    return 1", "def f():\n  return (1)", True),
+        ("class A:\n    'Text.'\n    x = 1", "class A:\n    x = 1", True),
+        ("x = f(1)", "x = f( 1, )", True),
+        ("x = 'a'", "x = 'b'", False),
+        ("x = None", "x = ''", False),
+        ("x = 0", "x = False", False),
+        ("return_ = f()", "return_ = f", False),
+        ("if a:\n    b\nelse:\n    c", "if a:\n    b\nc", False),
+        ("def f(a, *, b): 1", "def f(a, b): 1", False),
+    ],
+)
+def test_code_is_what_a_module_does(one: str, other: str, same: bool) -> None:
+    assert (bare(one) == bare(other)) is same
+
+
+PINS = "numpy==1  # arrays\n\n# frames\npandas==3\n\n# --- what only builds\npytest==9\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("pytest==9", "pytest==10", True),
+        ("pytest==9", "pytest==9\nruff==1", True),
+        ("  # arrays", "", True),
+        ("numpy==1", "numpy==2", False),
+        ("# frames", "torch==2", False),
+    ],
+)
+def test_stamp_follows_the_pins_above_the_builders(
+    root: Path, old: str, new: str, same: bool
+) -> None:
+    (root / "requirements.txt").write_text(PINS)
+    before = stamp_of(root)
+    (root / "requirements.txt").write_text(PINS.replace(old, new))
+    assert (stamp_of(root) == before) is same
+
+
+def test_what_computes_is_pinned_above_the_builders_and_no_test_tool_is() -> None:
+    pins = computing_pins((ROOT / "requirements.txt").read_text())
+    names = {pin.partition("==")[0] for pin in pins}
+    assert {"torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas"} <= names
+    assert {"matplotlib", "seaborn", "lightning", "transformers", "timm"} <= names
+    builders = "pytest ruff mypy nbval hypothesis playwright sphinx jupyter-book nbclient"
+    assert not names & set(builders.split())
+
+
+TRAINER = ROOT / "lpl_lib" / "lab" / "training.py"
+
+
+@pytest.mark.parametrize("name", ["lpl_lib.lab.records", "lpl_lib.lab.tables"])
+def test_reading_records_reaches_no_trainer(name: str) -> None:
+    assert find_spec(name)
+    assert TRAINER not in reached_from(name, ROOT)
+
+
+def test_a_chapter_that_reads_records_does_not_depend_on_the_trainer() -> None:
+    chapter = read_notebook(ROOT / "book" / "results" / "12-results.ipynb")
+    assert TRAINER.is_file()
+    assert TRAINER not in library_files(chapter, ROOT)
 
 
 def test_stamp_changes_with_the_size(root: Path) -> None:
@@ -148,6 +220,9 @@ def test_stamp_is_blind_to_unnamed_files(root: Path, name: str) -> None:
         ("import lpl_lib\nf(lpl_lib)", "__init__ checks lpl/__init__ lpl/solvers plots"),
         ("import lpl_lib\nlpl_lib.C(1).x", "checks lpl/solvers"),
         ("import lpl_lib\nlpl_lib.lpl.B", "checks lpl/solvers"),
+        ("if TYPE_CHECKING:\n    import lpl_lib.checks\nelse:\n    x = 1", ""),
+        ("def f():\n    import lpl_lib.checks", "checks"),
+        ("import lpl_lib_of_others, numpy as np\nnp.lpl_lib", ""),
         ("this is no Python", "__init__ checks lpl/__init__ lpl/solvers plots"),
     ],
 )
@@ -160,9 +235,21 @@ def test_a_chapter_depends_on_what_it_imports(
     assert " ".join(name.as_posix() for name in names) == reached
 
 
+def test_a_name_that_a_package_imports_late_is_followed(root: Path) -> None:
+    late = (
+        "if TYPE_CHECKING:\n    from lpl_lib.checks import D\n"
+        "def __getattr__(name): ...\n"
+    )
+    (root / "lpl_lib" / "lpl" / "__init__.py").write_text(late)
+    path = make(root / "book" / "02-b.ipynb", "from lpl_lib.lpl import D")
+    notebook = read_notebook(path)
+    assert library_files(notebook, root) == [root / "lpl_lib" / "checks.py"]
+
+
 def test_stamp_is_blind_to_line_endings(root: Path) -> None:
     before = stamp_of(root)
-    for path in (root / "requirements.txt", root / "lpl_lib" / "checks.py"):
+    named = ("requirements.txt", "lpl_lib/checks.py", "results/cifar-runs.jsonl")
+    for path in (root / name for name in named):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert stamp_of(root) == before
 

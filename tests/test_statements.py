@@ -10,7 +10,8 @@ from cases import random_batch
 from reference import class_gradient
 from scipy.optimize import minimize
 
-from lpl_lib.multilabel import AsymmetricLoss, equivalent_shift
+from lpl_lib.book.theory.label_variation import equivalent_shift
+from lpl_lib.multilabel import AsymmetricLoss
 from lpl_lib.multilabel.lpl import closed_form
 
 

@@ -94,10 +94,11 @@ def test_remainders_are_of_second_order_in_the_covariance(seed: int) -> None:
 
 
 def test_isda_delta_is_that_of_the_module() -> None:
-    case, isda = Case(3), ISDA(num_classes=4, num_features=2, strength=1.0)
+    case, head = Case(3), torch.nn.Linear(2, 4, dtype=torch.float64)
+    head.load_state_dict({"weight": case.weight, "bias": case.bias})
+    isda = ISDA(head, strength=1.0).eval()
     isda.spread[:] = case.covariance
-    isda.eval()
-    found = isda(case.logits, case.y, features=case.h, head_weight=case.weight)
+    found = isda(head(case.h), case.y).detach()
     expected = isda_delta(case.weight, case.y, isda.spread[0].double())
     torch.testing.assert_close(found, expected)
 

@@ -9,8 +9,8 @@ from cases import random_batch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from lpl_lib import ClassConfidence
 from lpl_lib.book.theory.confusion import soft_confusion
+from lpl_lib.lpl import ClassConfidence
 
 
 def softmax_regression(counts: list[int], seed: int) -> tuple[Tensor, Tensor]:

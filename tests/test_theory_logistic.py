@@ -139,6 +139,7 @@ def test_positive_gap_of_the_rare_class_cannot_lift_the_other_error_above_its_ca
             assert fits[-1].bias < balanced_bias(model)
 
 
+@pytest.mark.slow
 def test_negative_gap_of_the_frequent_class_reaches_any_boundary() -> None:
     for m, k, v in itertools.product((0.5, 1.0, 2.0), (1.0, 2.0), (3.0, 20.0)):
         model = TwoGaussians(m, k, v)

@@ -11,9 +11,8 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit
 from torch import Tensor
 
-from lpl_lib import effective_gap, loss_variation, rival_score
 from lpl_lib.book.theory.margins import margin_shortfall, perturbed_logistic, support_bias
-from lpl_lib.variation import softplus
+from lpl_lib.variation import effective_gap, loss_variation, rival_score, softplus
 
 numbers = st.floats(-4, 4)
 counts = st.integers(1, 1000)

@@ -41,6 +41,7 @@ def test_the_start_is_the_optimum_of_cross_entropy():
     assert path.lead[0].item() == pytest.approx(behind - ahead, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_small_gap_never_switches_and_moves_the_bias_by_itself():
     path = simulate_split(0.7, 4.0, steps=2000)
     assert (path.sign == 1).all()
@@ -48,6 +49,7 @@ def test_a_small_gap_never_switches_and_moves_the_bias_by_itself():
     assert path.slope[-1].item() == pytest.approx(2, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gap", "ratio"), [(2.0794, 4.0), (5.5452, 4.0), (4.5, 20.0)])
 def test_a_large_gap_slides_to_filippovs_point(gap, ratio):
     """Time averages, extrapolated to a learning rate of zero, within 0.01."""
@@ -57,6 +59,7 @@ def test_a_large_gap_slides_to_filippovs_point(gap, ratio):
     assert limit == pytest.approx([point.slope, 0.0, point.duty], abs=1e-2)
 
 
+@pytest.mark.slow
 def test_the_chatter_is_proportional_to_the_learning_rate():
     def width(lr: float) -> float:
         lead = simulate_split(2.5, 4.0, lr=lr, steps=int(300 / lr)).lead
@@ -65,6 +68,7 @@ def test_the_chatter_is_proportional_to_the_learning_rate():
     assert width(0.4) / width(0.1) == pytest.approx(4, rel=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gap", "ratio", "mean"), [(2.0, 4.0, 1.0), (3.0, 2.0, 0.5), (9.0, 100.0, 2.0)]
 )
@@ -98,6 +102,7 @@ def test_over_confidence_begins_at_the_log_ratio_and_grows_with_the_gap():
     assert (np.diff(duties) < 0).all()
 
 
+@pytest.mark.slow
 def test_a_smooth_sign_comes_to_rest_beside_the_surface():
     """The mean sign of small batches does not chatter; a difference of the confidences
     remains, as large as it takes to produce the sign that is needed."""

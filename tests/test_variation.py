@@ -14,12 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lpl_lib import LDAM, LogitAdjustment, loss_variation
-from lpl_lib.variation import (
-    class_relative_variation,
-    effective_gap,
-    loss_variation_series,
-    rival_score,
-)
+from lpl_lib.book.theory.series import loss_variation_series
+from lpl_lib.variation import class_relative_variation, effective_gap, rival_score
 
 
 def normal_like(logits: Tensor, seed: int, scale: float = 1.0) -> Tensor:

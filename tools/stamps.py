@@ -1,10 +1,11 @@
 """Stamps: does a notebook's stored output come from this very code?
 
 The stamp of a chapter is a digest of all that its outputs depend on: its code
-cells, the modules of the library that they reach, the recorded results that they
-name, the pinned packages and the size of the experiments. Prose and outputs do not
-count, nor does the set-up cell, which installs the library and computes nothing. The
-functions here read files and decide; they run and write nothing.
+cells, the code of the modules of the library that they reach, the recorded results that
+they name, the pins of the packages that compute, and the size of the experiments. Prose,
+docstrings, comments and outputs do not count, nor does the set-up cell, which installs the
+library and computes nothing. The functions here read files and decide; they run and write
+nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.bookfiles import ROOT, Notebook, code_cells, is_setup, read_notebook, tags
-from tools.library import library_files
+from tools.library import bare, library_files
 
 SIZES = ("smoke", "default", "full")
 STORED_SIZE = "default"  # the size of the outputs that the repository keeps
+BUILDERS = "# --- "  # begins the heading in requirements.txt below which nothing computes
 
 
 def wanted_size() -> str:
@@ -48,6 +50,12 @@ def named_records(notebook: Notebook, results: Path) -> list[Path]:
     ]
 
 
+def computing_pins(requirements: str) -> list[str]:
+    """Pins of the packages that outputs can depend on: those above the builders'."""
+    lines = requirements.partition(f"\n{BUILDERS}")[0].splitlines()
+    return sorted(filter(None, (line.partition("#")[0].strip() for line in lines)))
+
+
 def digest(parts: Iterable[tuple[str, bytes]]) -> str:
     """One digest of named pieces; neither names nor borders can be confused."""
     total = hashlib.sha256()
@@ -65,12 +73,12 @@ def stamp(notebook: Notebook, size: str, root: Path = ROOT) -> str:
     for _, cell in code_cells(notebook):
         parts.append(("cell", cell["source"].encode()))
         parts.append(("tags", " ".join(sorted(tags(cell))).encode()))
-    files = [
-        root / "requirements.txt",
-        *library_files(notebook, root),
-        *named_records(notebook, root / "results"),
-    ]
-    for path in files:
+    pins = (root / "requirements.txt").read_text(encoding="utf-8")
+    parts.append(("pins", "\n".join(computing_pins(pins)).encode()))
+    for path in library_files(notebook, root):
+        code = bare(path.read_text(encoding="utf-8"))
+        parts.append((path.relative_to(root).as_posix(), code.encode()))
+    for path in named_records(notebook, root / "results"):
         parts.append((path.relative_to(root).as_posix(), path.read_bytes()))
     return digest(parts)
 

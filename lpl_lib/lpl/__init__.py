@@ -1,13 +1,6 @@
 """Learning to perturb logits: split, bounds, solvers, and the perturbation itself."""
 
-from lpl_lib.lpl.bounds import (
-    Bound,
-    ConfidenceBound,
-    ConfidenceRatioBound,
-    FixedBound,
-    FrequencyBound,
-)
-from lpl_lib.lpl.calibration import epsilon_for_variation
+from lpl_lib.lpl.bounds import Bound, ConfidenceBound, FixedBound, FrequencyBound
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
 from lpl_lib.lpl.perturbation import LPL
 from lpl_lib.lpl.solvers import L2, PGD, SOLVERS, Algorithm1, LInf, Solver
@@ -23,7 +16,6 @@ __all__ = [
     "ClassConfidence",
     "ClassStatistics",
     "ConfidenceBound",
-    "ConfidenceRatioBound",
     "ConfidenceSplit",
     "FixedBound",
     "FrequencyBound",
@@ -31,5 +23,4 @@ __all__ = [
     "RankSplit",
     "Solver",
     "Split",
-    "epsilon_for_variation",
 ]

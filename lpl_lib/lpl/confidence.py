@@ -27,7 +27,7 @@ class ClassStatistics(NamedTuple):
 
     @property
     def tau(self) -> Tensor | float:
-        """The threshold: the fixed one, or without it the mean of ``q_c`` over the
+        """The fixed threshold, or without it the mean of ``q_c`` over the
         classes seen."""
         if self.threshold is not None:
             return self.threshold

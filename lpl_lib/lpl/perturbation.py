@@ -44,7 +44,8 @@ class LPL(Perturbation):
             classes ``C``, for a balanced set.
         bound: a bound such as :class:`~lpl_lib.ConfidenceBound` (Eq. 13), or a number:
             with counts the largest bound of :class:`~lpl_lib.FrequencyBound` (Eq. 14,
-            from 0 up), else that of all classes (:class:`~lpl_lib.FixedBound`). In nats.
+            from 0 up), else that of all classes (:class:`~lpl_lib.FixedBound`). In nats;
+            0.5 is the smallest that this book's searches chose on top of LA.
         split: default :class:`~lpl_lib.RankSplit` with counts (Eq. 10), else
             :class:`~lpl_lib.ConfidenceSplit` (Eq. 9).
         solver: ``"l2"`` (default), ``"linf"``, ``"pgd"``, ``"algorithm1"``, or a solver
@@ -71,7 +72,7 @@ class LPL(Perturbation):
     def __init__(
         self,
         classes: int | ClassCounts,
-        bound: Bound | float = 1.0,
+        bound: Bound | float = 0.5,
         *,
         split: Split | None = None,
         solver: Solver | str = "l2",

@@ -13,22 +13,11 @@ from lpl_lib.multilabel.base_losses import (
 )
 from lpl_lib.multilabel.groups import GroupConfidence, group_counts
 from lpl_lib.multilabel.lpl import MultilabelLPL
-from lpl_lib.multilabel.metrics import (
-    average_precision,
-    f1_scores,
-    group_average_precision,
-    tuned_thresholds,
-)
+from lpl_lib.multilabel.metrics import average_precision, f1_scores, tuned_thresholds
 from lpl_lib.multilabel.perturbations import MultilabelLogitAdjustment, log_odds
-from lpl_lib.multilabel.policies import MajoritySplit, PriorBound, QuadrantSplit
+from lpl_lib.multilabel.policies import MajoritySplit, PriorBound
 from lpl_lib.multilabel.rebalancing import Rebalanced
 from lpl_lib.multilabel.sampling import ClassAwareSampler
-from lpl_lib.multilabel.variation import (
-    LabelVariation,
-    equivalent_shift,
-    label_loss_variation,
-    label_relative_variation,
-)
 
 __all__ = [
     "AsymmetricLoss",
@@ -36,22 +25,16 @@ __all__ = [
     "ClassAwareSampler",
     "GroupConfidence",
     "LabelLoss",
-    "LabelVariation",
     "MajoritySplit",
     "MultilabelFocalLoss",
     "MultilabelLPL",
     "MultilabelLogitAdjustment",
     "NegativeScale",
     "PriorBound",
-    "QuadrantSplit",
     "Rebalanced",
     "average_precision",
-    "equivalent_shift",
     "f1_scores",
-    "group_average_precision",
     "group_counts",
-    "label_loss_variation",
-    "label_relative_variation",
     "log_odds",
     "tuned_thresholds",
 ]

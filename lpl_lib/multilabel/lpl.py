@@ -43,7 +43,7 @@ class MultilabelLPL(Perturbation):
             lowered by the label's log-odds, the smaller one is left alone.
         split: any split over the ``2 K`` groups (negatives, then positives). Default
             :class:`~lpl_lib.multilabel.MajoritySplit`; also
-            ``ConfidenceSplit()``, :class:`~lpl_lib.multilabel.QuadrantSplit`.
+            ``ConfidenceSplit()``.
         decay: of the running mean confidence; ``None`` uses each batch alone.
 
     Source: this book (chapter 11). The authors' multi-label formula was not available to

@@ -41,32 +41,6 @@ def average_precision(logits: Tensor, targets: Tensor) -> Tensor:
     return result
 
 
-def group_average_precision(
-    logits: Tensor, targets: Tensor, groups: dict[str, Tensor]
-) -> dict[str, float]:
-    """Return mAP over all labels (``"total"``) and over each group of labels.
-
-    Args:
-        logits, targets: as for :func:`average_precision`.
-        groups: label indices, as :func:`lpl_lib.frequency_groups` gives them. For
-            VOC-MLT and COCO-MLT, whose head begins *at* 100 images, call it with
-            ``head_above=99``.
-
-    Returns:
-        Means in [0, 1], each over the labels that have a positive (NaN if none has), and
-        under ``"absent"`` the number of labels that have none.
-
-    >>> logits = torch.tensor([[2.0, 1.0], [1.0, 0.0], [0.0, 2.0]])
-    >>> groups = {"head": torch.tensor([0]), "tail": torch.tensor([1])}
-    >>> group_average_precision(logits, torch.tensor([[1, 0], [0, 0], [0, 0]]), groups)
-    {'total': 1.0, 'head': 1.0, 'tail': nan, 'absent': 1}
-    """
-    precision = average_precision(logits, targets)
-    means = {name: float(precision[members].nanmean()) for name, members in groups.items()}
-    absent = int(precision.isnan().sum())
-    return {"total": float(precision.nanmean()), **means, "absent": absent}
-
-
 def f1_scores(
     logits: Tensor, targets: Tensor, thresholds: Tensor | float = 0.0
 ) -> dict[str, float]:

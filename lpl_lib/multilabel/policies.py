@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import ClassCounts, check_class_counts, check_number
+from lpl_lib.checks import ClassCounts, check_number
 from lpl_lib.lpl.bounds import Bound
 from lpl_lib.lpl.confidence import ClassStatistics
-from lpl_lib.lpl.splits import RankSplit, Split
+from lpl_lib.lpl.splits import RankSplit
 from lpl_lib.multilabel.groups import group_counts
 from lpl_lib.multilabel.perturbations import log_odds
 
@@ -38,50 +38,6 @@ class MajoritySplit(RankSplit):
     def __init__(self, label_counts: ClassCounts, num_samples: int) -> None:
         counts = group_counts(label_counts, num_samples)
         super().__init__(counts, num_head=len(counts) // 2)
-
-
-class QuadrantSplit(Split):
-    """A direction for each of the four groups: head or tail label, positive or negative.
-
-    Args:
-        label_counts: images that have the label, ``(K,)``, all positive.
-        num_head: how many of the most frequent labels are the head, from 0 to ``K``.
-        head: signs of the head labels' (positives, negatives): +1 raises the loss, -1
-            lowers it, 0 leaves it alone.
-        tail: the same for the other labels.
-
-    Raises:
-        ValueError: a sign other than -1, 0, 1; ``num_head`` beyond the labels.
-
-    >>> QuadrantSplit([30, 5], num_head=1, head=(0, 0), tail=(1, -1))(None)
-    tensor([ 0., -1.,  0.,  1.])
-    """
-
-    signs: Tensor
-    uses_confidence = False
-
-    def __init__(
-        self,
-        label_counts: ClassCounts,
-        num_head: int,
-        head: tuple[int, int],
-        tail: tuple[int, int],
-    ) -> None:
-        super().__init__()
-        counts = check_class_counts(label_counts, "label_counts")
-        for name, pair in (("head", head), ("tail", tail)):
-            if len(pair) != 2 or any(sign not in (-1, 0, 1) for sign in pair):
-                raise ValueError(
-                    f"{name} must be two signs (positives, negatives), each -1, 0 or 1, "
-                    f"got {pair!r}"
-                )
-        is_head = RankSplit(counts, num_head).signs < 0
-        self.num_classes = 2 * len(counts)
-        sides = [torch.where(is_head, float(head[j]), float(tail[j])) for j in (1, 0)]
-        self.register_buffer("signs", torch.cat(sides))
-
-    def forward(self, statistics: ClassStatistics | None) -> Tensor:
-        return self.signs
 
 
 class PriorBound(Bound):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn, labels
 
 
@@ -72,21 +72,14 @@ def _examples() -> list[dict[str, Any]]:
 check_variation = Checker(
     variation,
     _examples,
-    (
-        Mistake(_turned, "The sign is turned: the perturbed loss comes first."),
-        Mistake(
-            _first_order,
-            "The mean of the exponentials is missing: that is the first order only.",
+    {
+        _turned: "The sign is turned: the perturbed loss comes first.",
+        _first_order: (
+            "The mean of the exponentials is missing: that is the first order only."
         ),
-        Mistake(
-            _over_samples,
-            "The softmax runs over the samples, dim 0; the classes are dim 1.",
-        ),
-        Mistake(
-            _overflows,
-            "Exponentials of large logits overflow: use log_softmax or logsumexp.",
-        ),
-        Mistake(_without_own, "The label's own entry of delta is not subtracted."),
-        Mistake(_mean, "One number for each sample is asked for, not their mean."),
-    ),
+        _over_samples: "The softmax runs over the samples, dim 0; the classes are dim 1.",
+        _overflows: "Exponentials of large logits overflow: use log_softmax or logsumexp.",
+        _without_own: "The label's own entry of delta is not subtracted.",
+        _mean: "One number for each sample is asked for, not their mean.",
+    },
 )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn, labels
 
 
@@ -89,20 +89,16 @@ def _examples() -> list[dict[str, Any]]:
 check_ldam_loss = Checker(
     ldam_loss,
     _examples,
-    (
-        Mistake(
-            _from_all,
-            "Nothing has changed. A number that is subtracted from all logits of a "
-            "sample does nothing.",
+    {
+        _from_all: "Nothing has changed. A number that is subtracted from all logits of a "
+        "sample does nothing.",
+        _raised: "The margin makes the task harder: the own logit is lowered.",
+        _square_root: "The exponent is that of a fourth root.",
+        _frequent_first: "The rarest class has the largest margin.",
+        _not_scaled: "The rarest class has the margin max_margin itself.",
+        _own_class_of_each_column: (
+            "Only the own logit is lowered; you lower each logit by its class's margin."
         ),
-        Mistake(_raised, "The margin makes the task harder: the own logit is lowered."),
-        Mistake(_square_root, "The exponent is that of a fourth root."),
-        Mistake(_frequent_first, "The rarest class has the largest margin."),
-        Mistake(_not_scaled, "The rarest class has the margin max_margin itself."),
-        Mistake(
-            _own_class_of_each_column,
-            "Only the own logit is lowered; you lower each logit by its class's margin.",
-        ),
-        Mistake(_of_the_prediction, "The margin belongs to the label, not to the argmax."),
-    ),
+        _of_the_prediction: "The margin belongs to the label, not to the argmax.",
+    },
 )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
@@ -64,17 +64,13 @@ def _examples() -> list[dict[str, Any]]:
 check_rise = Checker(
     rise,
     _examples,
-    (
-        Mistake(_whole, "The factor one half is missing."),
-        Mistake(
-            _diagonal_only,
-            "H has two parts; diag(p) alone is a mean of squares, not yet a variance.",
+    {
+        _whole: "The factor one half is missing.",
+        _diagonal_only: (
+            "H has two parts; diag(p) alone is a mean of squares, not yet a variance."
         ),
-        Mistake(
-            _over_samples,
-            "The softmax runs over the samples, dim 0; the classes are dim 1.",
-        ),
-        Mistake(_uncorrelated, "The covariance has entries off its diagonal, too."),
-        Mistake(_mean, "One number for each sample is asked for, not their mean."),
-    ),
+        _over_samples: "The softmax runs over the samples, dim 0; the classes are dim 1.",
+        _uncorrelated: "The covariance has entries off its diagonal, too.",
+        _mean: "One number for each sample is asked for, not their mean.",
+    },
 )

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 
 
 def errors(
-    m: float,
-    k: float,
-    v: float,
-    eps_plus: float,
-    eps_minus: float,
+    m: float, k: float, v: float, eps_plus: float, eps_minus: float
 ) -> tuple[float, float]:
     """Return the class errors at the smallest perturbed risk; standard deviation 1."""
     shift = (eps_plus - eps_minus) / 2
@@ -34,11 +30,7 @@ def _below(z: float) -> float:
 
 
 def _measured_with_bounds(
-    m: float,
-    k: float,
-    v: float,
-    eps_plus: float,
-    eps_minus: float,
+    m: float, k: float, v: float, eps_plus: float, eps_minus: float
 ) -> tuple[float, float]:
     shift = (eps_plus - eps_minus) / 2
     b = shift + _best(m - (eps_plus + eps_minus) / 2, k, v)
@@ -46,54 +38,34 @@ def _measured_with_bounds(
 
 
 def _without_halves(
-    m: float,
-    k: float,
-    v: float,
-    eps_plus: float,
-    eps_minus: float,
+    m: float, k: float, v: float, eps_plus: float, eps_minus: float
 ) -> tuple[float, float]:
     b = eps_plus - eps_minus + _best(m - (eps_plus + eps_minus), k, v)
     return _at(m, k, b)
 
 
 def _other_root(
-    m: float,
-    k: float,
-    v: float,
-    eps_plus: float,
-    eps_minus: float,
+    m: float, k: float, v: float, eps_plus: float, eps_minus: float
 ) -> tuple[float, float]:
     shift = (eps_plus - eps_minus) / 2
     return _at(m, k, shift + _best(m - (eps_plus + eps_minus) / 2, k, v, 1.0))
 
 
 def _shift_only(
-    m: float,
-    k: float,
-    v: float,
-    eps_plus: float,
-    eps_minus: float,
+    m: float, k: float, v: float, eps_plus: float, eps_minus: float
 ) -> tuple[float, float]:
     return _at(m, k, (eps_plus - eps_minus) / 2 + _best(m, k, v))
 
 
 def _turned(
-    m: float,
-    k: float,
-    v: float,
-    eps_plus: float,
-    eps_minus: float,
+    m: float, k: float, v: float, eps_plus: float, eps_minus: float
 ) -> tuple[float, float]:
     shift = (eps_minus - eps_plus) / 2
     return _at(m, k, shift + _best(m - (eps_plus + eps_minus) / 2, k, v))
 
 
 def _equal_spreads(
-    m: float,
-    k: float,
-    v: float,
-    eps_plus: float,
-    eps_minus: float,
+    m: float, k: float, v: float, eps_plus: float, eps_minus: float
 ) -> tuple[float, float]:
     shift = (eps_plus - eps_minus) / 2
     b = shift + _best(m - (eps_plus + eps_minus) / 2, k, v)
@@ -114,17 +86,12 @@ def _examples() -> list[dict[str, Any]]:
 check_errors = Checker(
     errors,
     _examples,
-    (
-        Mistake(
-            _measured_with_bounds,
-            "The bounds act on training; errors are measured without.",
-        ),
-        Mistake(
-            _without_halves, "Half the difference shifts, and half the sum draws near."
-        ),
-        Mistake(_other_root, "Of the two stationary points the smaller is the minimum."),
-        Mistake(_shift_only, "The mean of the bounds changes the distance inside b*."),
-        Mistake(_turned, "A positive bound of class + moves the boundary in its favour."),
-        Mistake(_equal_spreads, "Class + has the standard deviation K."),
-    ),
+    {
+        _measured_with_bounds: "The bounds act on training; errors are measured without.",
+        _without_halves: "Half the difference shifts, and half the sum draws near.",
+        _other_root: "Of the two stationary points the smaller is the minimum.",
+        _shift_only: "The mean of the bounds changes the distance inside b*.",
+        _turned: "A positive bound of class + moves the boundary in its favour.",
+        _equal_spreads: "Class + has the standard deviation K.",
+    },
 )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
@@ -85,24 +85,17 @@ def _examples() -> list[dict[str, Any]]:
 check_signs = Checker(
     signs,
     _examples,
-    (
-        Mistake(
-            _absent_as_zero,
+    {
+        _absent_as_zero: (
             "The threshold is the mean over the classes seen; an absent class has no "
-            "confidence, not the confidence zero.",
+            "confidence, not the confidence zero."
         ),
-        Mistake(_absent_as_behind, "An absent class is not behind: its sign is 0."),
-        Mistake(
-            _mean_of_samples,
-            "The threshold is the mean over classes, however many samples each has.",
+        _absent_as_behind: "An absent class is not behind: its sign is 0.",
+        _mean_of_samples: (
+            "The threshold is the mean over classes, however many samples each has."
         ),
-        Mistake(_turned, "The classes behind are raised: their sign is +1."),
-        Mistake(
-            _largest, "Confidence is the probability of the own class, not the largest."
-        ),
-        Mistake(
-            _over_samples,
-            "The softmax runs over the samples, dim 0; the classes are dim 1.",
-        ),
-    ),
+        _turned: "The classes behind are raised: their sign is +1.",
+        _largest: "Confidence is the probability of the own class, not the largest.",
+        _over_samples: "The softmax runs over the samples, dim 0; the classes are dim 1.",
+    },
 )

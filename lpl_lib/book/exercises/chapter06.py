@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
@@ -95,18 +95,13 @@ def _examples() -> list[dict[str, Any]]:
 check_power_steps = Checker(
     power_steps,
     _examples,
-    (
-        Mistake(_stuck, "From the second step on the gradient is taken at u + delta."),
-        Mistake(
-            _added_up,
-            "A step replaces delta; it is not added to it, or it leaves the ball.",
-        ),
-        Mistake(_not_normalised, "The step goes to the sphere: divide g by its length."),
-        Mistake(_downwards, "That lowers the loss; the loss is to be raised."),
-        Mistake(_without_label, "The gradient is the mean softmax less one at the label."),
-        Mistake(
-            _of_the_mean_logits, "Average the softmaxes of the samples, not their logits."
-        ),
-        Mistake(_maximum_norm, "That is the maximum norm; the ball here is Euclidean."),
-    ),
+    {
+        _stuck: "From the second step on the gradient is taken at u + delta.",
+        _added_up: "A step replaces delta; it is not added to it, or it leaves the ball.",
+        _not_normalised: "The step goes to the sphere: divide g by its length.",
+        _downwards: "That lowers the loss; the loss is to be raised.",
+        _without_label: "The gradient is the mean softmax less one at the label.",
+        _of_the_mean_logits: "Average the softmaxes of the samples, not their logits.",
+        _maximum_norm: "That is the maximum norm; the ball here is Euclidean.",
+    },
 )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
@@ -66,16 +66,12 @@ def _examples() -> list[dict[str, Any]]:
 check_confusion = Checker(
     confusion,
     _examples,
-    (
-        Mistake(
-            _transposed, "Rows are the samples' classes, columns what they are taken for."
-        ),
-        Mistake(_of_all_samples, "Divide by the number of samples of the row's class."),
-        Mistake(_sums, "Means are asked for, not sums: each row sums to 1."),
-        Mistake(_hard, "Average the probabilities, not the decisions."),
-        Mistake(
-            _wrong_side, "The counts divide columns; put them in a column to divide rows."
-        ),
-        Mistake(_of_the_mean_logits, "Average the probabilities, not the logits."),
-    ),
+    {
+        _transposed: "Rows are the samples' classes, columns what they are taken for.",
+        _of_all_samples: "Divide by the number of samples of the row's class.",
+        _sums: "Means are asked for, not sums: each row sums to 1.",
+        _hard: "Average the probabilities, not the decisions.",
+        _wrong_side: "The counts divide columns; put them in a column to divide rows.",
+        _of_the_mean_logits: "Average the probabilities, not the logits.",
+    },
 )

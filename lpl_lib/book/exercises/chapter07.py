@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 
 
 def bounds(confidence: Tensor, seen: Tensor, epsilon: float, extra: float) -> Tensor:
@@ -71,16 +71,15 @@ def _examples() -> list[dict[str, Any]]:
 check_bounds = Checker(
     bounds,
     _examples,
-    (
-        Mistake(_with_sign, "A bound is a length: take the absolute value."),
-        Mistake(
-            _mean_of_all,
+    {
+        _with_sign: "A bound is a length: take the absolute value.",
+        _mean_of_all: (
             "The threshold is the mean over the classes seen; an absent class has no "
-            "confidence.",
+            "confidence."
         ),
-        Mistake(_absent_too, "A class without samples has nothing to be moved: bound 0."),
-        Mistake(_squared, "Eq. 13 has the distance from the threshold, not its square."),
-        Mistake(_without_epsilon, "Each class seen has epsilon, also at the threshold."),
-        Mistake(_all_scaled, "Only the extra part grows with the distance."),
-    ),
+        _absent_too: "A class without samples has nothing to be moved: bound 0.",
+        _squared: "Eq. 13 has the distance from the threshold, not its square.",
+        _without_epsilon: "Each class seen has epsilon, also at the threshold.",
+        _all_scaled: "Only the extra part grows with the distance.",
+    },
 )

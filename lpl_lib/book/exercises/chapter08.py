@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
@@ -61,19 +61,13 @@ def _examples() -> list[dict[str, Any]]:
 check_balanced = Checker(
     balanced,
     _examples,
-    (
-        Mistake(_plain, "That counts samples alike; count classes alike."),
-        Mistake(
-            _precision,
-            "Group the samples by their label, not by the decision: that was precision.",
+    {
+        _plain: "That counts samples alike; count classes alike.",
+        _precision: (
+            "Group the samples by their label, not by the decision: that was precision."
         ),
-        Mistake(
-            _absent_as_zero, "A class without test samples has no accuracy: leave it out."
-        ),
-        Mistake(
-            _over_samples,
-            "The softmax runs over the samples; for decisions none is needed.",
-        ),
-        Mistake(_percent, "A share in [0, 1] is asked for, not percent."),
-    ),
+        _absent_as_zero: "A class without test samples has no accuracy: leave it out.",
+        _over_samples: "The softmax runs over the samples; for decisions none is needed.",
+        _percent: "A share in [0, 1] is asked for, not percent.",
+    },
 )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 from lpl_lib.losses import PerturbedLoss
 from lpl_lib.perturbations import LDAM, LogitAdjustment
@@ -80,11 +80,11 @@ def _examples() -> list[dict[str, Any]]:
 check_mixed_loss = Checker(
     mixed_loss,
     _examples,
-    (
-        Mistake(_labels_kept, "A mixed image has two labels, so the loss has two parts."),
-        Mistake(_shares_turned, "The share lam belongs to the image's own label."),
-        Mistake(_images_apart, "The images are mixed before the net sees them."),
-        Mistake(_equal_shares, "The shares are lam and 1 - lam, not one half each."),
-        Mistake(_pixels_mirrored, "Mirror the batch, dim 0; you have mirrored the images."),
-    ),
+    {
+        _labels_kept: "A mixed image has two labels, so the loss has two parts.",
+        _shares_turned: "The share lam belongs to the image's own label.",
+        _images_apart: "The images are mixed before the net sees them.",
+        _equal_shares: "The shares are lam and 1 - lam, not one half each.",
+        _pixels_mirrored: "Mirror the batch, dim 0; you have mirrored the images.",
+    },
 )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
@@ -58,14 +58,12 @@ def _examples() -> list[dict[str, Any]]:
 check_decide = Checker(
     decide,
     _examples,
-    (
-        Mistake(_added, "Added is for training; after training the prior is subtracted."),
-        Mistake(_plain, "These are the decisions of the plain logits."),
-        Mistake(_without_log, "Logits are logarithms: take the logarithm of the prior."),
-        Mistake(
-            _divided, "Probabilities are divided by the prior; from logits one subtracts."
-        ),
-        Mistake(_logits, "The decision is asked for: the class of the largest logit."),
-        Mistake(_over_samples, "The largest logit over the classes, dim 1."),
-    ),
+    {
+        _added: "Added is for training; after training the prior is subtracted.",
+        _plain: "These are the decisions of the plain logits.",
+        _without_log: "Logits are logarithms: take the logarithm of the prior.",
+        _divided: "Probabilities are divided by the prior; from logits one subtracts.",
+        _logits: "The decision is asked for: the class of the largest logit.",
+        _over_samples: "The largest logit over the classes, dim 1.",
+    },
 )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
@@ -86,16 +86,15 @@ def _examples() -> list[dict[str, Any]]:
 check_perturbed_bce = Checker(
     perturbed_bce,
     _examples,
-    (
-        Mistake(_sides_swapped, "The two sides are swapped."),
-        Mistake(_negatives_turned, "delta is added to the logits of negatives, too."),
-        Mistake(_positives_turned, "delta is added to the logits of positives."),
-        Mistake(_sum, "The mean over samples and labels is asked for, not the sum."),
-        Mistake(_sum_of_labels, "The mean runs over the labels, too."),
-        Mistake(
-            _overflows,
+    {
+        _sides_swapped: "The two sides are swapped.",
+        _negatives_turned: "delta is added to the logits of negatives, too.",
+        _positives_turned: "delta is added to the logits of positives.",
+        _sum: "The mean over samples and labels is asked for, not the sum.",
+        _sum_of_labels: "The mean runs over the labels, too.",
+        _overflows: (
             "The logarithm of a sigmoid that has become 0 is not finite: use softplus or "
-            "logsigmoid.",
+            "logsigmoid."
         ),
-    ),
+    },
 )

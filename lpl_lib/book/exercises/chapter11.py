@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
@@ -67,12 +67,12 @@ def _examples() -> list[dict[str, Any]]:
 check_precision = Checker(
     precision,
     _examples,
-    (
-        Mistake(_ascending, "Begin with the highest score."),
-        Mistake(_at_all, "Average at the places of the positives only."),
-        Mistake(_over_all, "Divide by the number of positives, not of images."),
-        Mistake(_counted_from_zero, "The first image has the rank 1."),
-        Mistake(_unsorted, "The targets have to be put in the order of the scores."),
-        Mistake(_at_one_half, "That is the precision at one threshold."),
-    ),
+    {
+        _ascending: "Begin with the highest score.",
+        _at_all: "Average at the places of the positives only.",
+        _over_all: "Divide by the number of positives, not of images.",
+        _counted_from_zero: "The first image has the rank 1.",
+        _unsorted: "The targets have to be put in the order of the scores.",
+        _at_one_half: "That is the precision at one threshold.",
+    },
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
@@ -80,13 +80,13 @@ def _examples() -> list[dict[str, Any]]:
 check_paired_interval = Checker(
     paired_interval,
     _examples,
-    (
-        Mistake(_unpaired, "Take the differences first: the seeds are shared."),
-        Mistake(_normal, "With few seeds the quantile is Student's, not the normal one."),
-        Mistake(_of_the_population, "The standard deviation of a sample divides by n - 1."),
-        Mistake(_of_single_runs, "The mean of n runs scatters less: divide by sqrt(n)."),
-        Mistake(_one_sided, "2.5% on either side: the quantile at 0.975."),
-        Mistake(_turned, "a less b is asked for."),
-        Mistake(_freedom, "n differences have n - 1 degrees of freedom."),
-    ),
+    {
+        _unpaired: "Take the differences first: the seeds are shared.",
+        _normal: "With few seeds the quantile is Student's, not the normal one.",
+        _of_the_population: "The standard deviation of a sample divides by n - 1.",
+        _of_single_runs: "The mean of n runs scatters less: divide by sqrt(n).",
+        _one_sided: "2.5% on either side: the quantile at 0.975.",
+        _turned: "a less b is asked for.",
+        _freedom: "n differences have n - 1 degrees of freedom.",
+    },
 )

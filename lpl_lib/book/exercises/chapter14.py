@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lpl_lib.book.exercises.checker import Checker, Mistake
+from lpl_lib.book.exercises.checker import Checker
 
 
 def prior(counts: dict[str, int]) -> list[float]:
@@ -47,11 +47,11 @@ def _examples() -> list[dict[str, Any]]:
 check_prior = Checker(
     prior,
     _examples,
-    (
-        Mistake(_as_strings, 'As strings, "10" comes before "2".'),
-        Mistake(_as_given, "The dictionary keeps the order in which it was filled."),
-        Mistake(_by_count, "Class c belongs at place c, whether frequent or not."),
-        Mistake(_counts, "Shares are asked for: they sum to 1."),
-        Mistake(_by_the_largest, "Divide by the sum of the counts, not by the largest."),
-    ),
+    {
+        _as_strings: 'As strings, "10" comes before "2".',
+        _as_given: "The dictionary keeps the order in which it was filled.",
+        _by_count: "Class c belongs at place c, whether frequent or not.",
+        _counts: "Shares are asked for: they sum to 1.",
+        _by_the_largest: "Divide by the sum of the counts, not by the largest.",
+    },
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,19 +21,6 @@ COLUMNS = 78
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """An answer that many give, and what to tell those who give it.
-
-    Args:
-        answer: the wrong function, with the arguments of the right one.
-        hint: a sentence or two, without the solution.
-    """
-
-    answer: Callable[..., Any]
-    hint: str
-
-
-@dataclass(frozen=True)
 class Checker:
     """The checker of one exercise; call it with the learner's function.
 
@@ -41,15 +28,16 @@ class Checker:
         reference: the right function. Its name is the name of the exercise.
         examples: makes the examples, small ones first: each a mapping of the arguments'
             names, in order, to their values. They must be the same at each call.
-        mistakes: typical wrong answers.
+        mistakes: typical wrong answers, functions with the arguments of the right one,
+            each with a hint: a sentence or two, without the solution.
         tolerance: relative and absolute, for each number of a result.
 
     The examples are copied for each call, so that a function that changes its arguments
     is found out. Exceptions of the learner's function are reported, not raised.
 
     >>> def double(x): return 2 * x
-    >>> squares = Mistake(lambda x: x**2, "That is the square.")
-    >>> check_double = Checker(double, lambda: [{"x": 2.0}, {"x": 3.0}], (squares,))
+    >>> squares = {(lambda x: x**2): "That is the square."}
+    >>> check_double = Checker(double, lambda: [{"x": 2.0}, {"x": 3.0}], squares)
     >>> check_double(lambda number: number + number)
     double: right, on 2 examples.
     >>> check_double(lambda number: number**2)
@@ -61,7 +49,7 @@ class Checker:
 
     reference: Callable[..., Any]
     examples: Callable[[], Iterable[Mapping[str, Any]]]
-    mistakes: Sequence[Mistake] = ()
+    mistakes: Mapping[Callable[..., Any], str] = field(default_factory=dict)
     tolerance: float = 1e-4
 
     @property
@@ -138,10 +126,10 @@ class Checker:
         found = outcomes(answer, examples)
         if found is None:
             return []
-        for mistake in self.mistakes:
-            wrong = outcomes(mistake.answer, examples)
+        for mistake, hint in self.mistakes.items():
+            wrong = outcomes(mistake, examples)
             if wrong is not None and all(map(self.same, found, wrong)):
-                return [f"A guess: {mistake.hint}"]
+                return [f"A guess: {hint}"]
         return []
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lpl_lib.checks import check_label_batch, check_shift
-from lpl_lib.multilabel.base_losses import LabelLoss
+from lpl_lib.multilabel import LabelLoss
 from lpl_lib.perturbations import at_least_float32
 from lpl_lib.variation import softplus
 
@@ -70,6 +70,14 @@ def label_relative_variation(
     return LabelVariation(positives, (t * (after - before)).sum(0) / (t * before).sum(0))
 
 
+def _losses(logits: Tensor, targets: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
+    check_label_batch(logits, targets)
+    check_shift(logits, delta)
+    logits = at_least_float32(logits)
+    away = torch.where(targets > 0, -1.0, 1.0).to(logits.dtype)
+    return softplus(away * logits), softplus(away * (logits + delta))
+
+
 def equivalent_shift(loss: LabelLoss, logits: Tensor) -> LabelVariation:
     r"""Return the perturbations that give BCE the values of another loss.
 
@@ -99,11 +107,3 @@ def equivalent_shift(loss: LabelLoss, logits: Tensor) -> LabelVariation:
 
 def _inverse_softplus(value: Tensor) -> Tensor:
     return value + torch.log(-torch.expm1(-value))
-
-
-def _losses(logits: Tensor, targets: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
-    check_label_batch(logits, targets)
-    check_shift(logits, delta)
-    logits = at_least_float32(logits)
-    away = torch.where(targets > 0, -1.0, 1.0).to(logits.dtype)
-    return softplus(away * logits), softplus(away * (logits + delta))

@@ -1,0 +1,109 @@
+"""Variants that chapters compare: CDT, Eq. 14 as printed, a sign for each quadrant."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lpl_lib import VS
+from lpl_lib.checks import ClassCounts, check_class_counts, check_number
+from lpl_lib.lpl import Bound, ClassStatistics, RankSplit, Split
+
+
+class ConfidenceRatioBound(Bound):
+    r"""Eq. 14 as printed: bounds by ratios of mean confidences.
+
+    .. math::
+
+        \epsilon_c = \epsilon + \Delta\epsilon \cdot
+        \begin{cases} \bar q_c / \bar q_1 & c \text{ in the head (sign } -1) \\
+                      \bar q_C / \bar q_c & c \text{ in the tail (sign } +1) \end{cases}
+
+    with class 1 the most frequent and class ``C`` the rarest. Ratios above 1 count as 1,
+    so that no bound exceeds :math:`\epsilon + \Delta\epsilon`; where a confidence is not
+    known (the class was not seen) the ratio counts as 0. :class:`FrequencyBound` is the
+    reading of the released code.
+
+    Args:
+        class_counts: training images per class, ``(C,)``, which say what is rarest.
+        epsilon: smallest bound, >= 0.
+        extra: :math:`\Delta\epsilon` >= 0.
+
+    Source: Eq. 14 of Li et al.
+
+    >>> bound = ConfidenceRatioBound([100, 50, 10], epsilon=0.1, extra=1.0)
+    >>> seen = torch.tensor([True, True, True])
+    >>> statistics = ClassStatistics(torch.tensor([0.8, 0.4, 0.2]), seen)
+    >>> bound(statistics, torch.tensor([-1.0, 1.0, 1.0]))
+    tensor([1.1000, 0.6000, 1.1000])
+    """
+
+    def __init__(self, class_counts: ClassCounts, epsilon: float, extra: float) -> None:
+        super().__init__()
+        counts = check_class_counts(class_counts)
+        self.epsilon = check_number(epsilon, "epsilon")
+        self.extra = check_number(extra, "extra")
+        self.num_classes = len(counts)
+        self.most, self.least = int(counts.argmax()), int(counts.argmin())
+        self.largest = self.epsilon + self.extra
+
+    def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
+        q = torch.where(statistics.seen, statistics.confidence, torch.nan)
+        ratio = torch.where(signs < 0, q / q[self.most], q[self.least] / q)
+        return self.epsilon + self.extra * ratio.nan_to_num(0.0).clamp(0, 1)
+
+
+class QuadrantSplit(Split):
+    """A direction for each of the four groups: head or tail label, positive or negative.
+
+    Args:
+        label_counts: images that have the label, ``(K,)``, all positive.
+        num_head: how many of the most frequent labels are the head, from 0 to ``K``.
+        head: signs of the head labels' (positives, negatives): +1 raises the loss, -1
+            lowers it, 0 leaves it alone.
+        tail: the same for the other labels.
+
+    Raises:
+        ValueError: a sign other than -1, 0, 1; ``num_head`` beyond the labels.
+
+    >>> QuadrantSplit([30, 5], num_head=1, head=(0, 0), tail=(1, -1))(None)
+    tensor([ 0., -1.,  0.,  1.])
+    """
+
+    signs: Tensor
+    uses_confidence = False
+
+    def __init__(
+        self,
+        label_counts: ClassCounts,
+        num_head: int,
+        head: tuple[int, int],
+        tail: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        counts = check_class_counts(label_counts, "label_counts")
+        for name, pair in (("head", head), ("tail", tail)):
+            if len(pair) != 2 or any(sign not in (-1, 0, 1) for sign in pair):
+                raise ValueError(
+                    f"{name} must be two signs (positives, negatives), each -1, 0 or 1, "
+                    f"got {pair!r}"
+                )
+        is_head = RankSplit(counts, num_head).signs < 0
+        self.num_classes = 2 * len(counts)
+        sides = [torch.where(is_head, float(head[j]), float(tail[j])) for j in (1, 0)]
+        self.register_buffer("signs", torch.cat(sides))
+
+    def forward(self, statistics: ClassStatistics | None) -> Tensor:
+        return self.signs
+
+
+def cdt(class_counts: ClassCounts, gamma: float = 0.05) -> VS:
+    r"""Class-dependent temperatures: :class:`VS` without the adjustment, ``tau=0``.
+
+    Source: Ye et al. 2020, "Identifying and compensating for feature deviation in
+    imbalanced deep learning" (arXiv 2001.01385), Eq. 2.
+
+    >>> cdt([4, 1]).tau
+    0.0
+    """
+    return VS(class_counts, gamma=gamma, tau=0.0)
