@@ -26,9 +26,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import VisionDataset
 
-from lpl_lib import best_device
+from lpl_lib.lab import best_device
 from lpl_lib.lab.augment import crop_and_flip, draw
-from lpl_lib.lab.engine import Normaliser
+from lpl_lib.lab.models import Normalise
 from lpl_lib.lab.provenance import provenance
 
 RESULTS = Path(__file__).parents[1] / "results" / "pipeline_benchmark.json"
@@ -57,7 +57,7 @@ def loader_epoch(loader: DataLoader, device: torch.device) -> Iterator[Tensor]:
         yield images.to(device, non_blocking=True)
 
 
-def resident_epoch(images: Tensor, normalise: Normaliser) -> Iterator[Tensor]:
+def resident_epoch(images: Tensor, normalise: Normalise) -> Iterator[Tensor]:
     """Batches of the engine's path."""
     device = images.device
     generator = torch.Generator().manual_seed(0)
@@ -89,7 +89,7 @@ def test_pipeline() -> None:
     ]
     data = Pictures(pixels, transforms.Compose(steps))
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(device)
-    normalise = Normaliser(images)
+    normalise = Normalise(images).to(device)
     workers = min(os.cpu_count() or 1, 8)
     loaders = {
         f"DataLoader, {count} workers": DataLoader(

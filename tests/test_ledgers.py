@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lpl_lib.lab.records import table
-from lpl_lib.lab.run import evidence
+from lpl_lib.lab.records import records
+from lpl_lib.lab.tables import order, table
 from tools.bookfiles import ROOT, chapters, claims, read_notebook
 from tools.ledgers import (
     PaperClaim,
@@ -70,7 +70,7 @@ def test_no_claim_of_the_paper_stands_twice() -> None:
 )
 def test_verdict_is_what_the_records_say(entry: PaperClaim) -> None:
     said = [
-        evidence.order(table(evidence.records(name)), method, over)[1]
+        order(table(records(name)), method, over)[1]
         for name, method, over in entry.measured
     ]
     assert entry.verdict == verdict_of(said)

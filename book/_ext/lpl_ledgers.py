@@ -16,10 +16,10 @@ from lpl_pages import ROOT, BookTable, table, with_math
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-from lpl_lib.lab.records import interval
-from lpl_lib.lab.records import table as frame_of
-from lpl_lib.lab.run import evidence
-from lpl_lib.lab.run.experiment import load_experiment
+from lpl_lib.lab.records import lines, records
+from lpl_lib.lab.specification import load
+from lpl_lib.lab.tables import interval, order, verdict
+from lpl_lib.lab.tables import table as frame_of
 from tools.bookfiles import chapters, claims, read_notebook, title
 from tools.ledgers import (
     PAPER_CLAIMS,
@@ -102,17 +102,14 @@ def signed(mean: float, half: float) -> str:
 
 def differences(entry: PaperClaim) -> list[str]:
     """The recorded differences of an entry, one line each."""
-    published = reversed(evidence.lines("published"))  # the plainer names come first
-    names = {row["method"]: row["name"] for row in published} | {"ce": "CE"}
     found = []
     for name, method, over in entry.measured:
-        frame = frame_of(evidence.records(name))
-        gap, said = evidence.order(frame, method, over)
+        frame = frame_of(records(name))
+        gap, said = order(frame, method, over)
         seeds = frame.loc[frame["method"] == method, "seed"].nunique()
         shown = "no figure" if gap is None else signed(gap.mean, gap.half)
-        pair = f"{names.get(method, method)} over {names.get(over, over)}"
-        title = load_experiment(name).title
-        found.append(f"{title}: {pair}, {shown} ({seeds} seeds; {said}).")
+        title = load(name).title
+        found.append(f"{title}: {method} over {over}, {shown} ({seeds} seeds; {said}).")
     return found
 
 
@@ -122,7 +119,7 @@ class PublishedFigures(BookTable):
     def run(self) -> list[nodes.Node]:
         found: list[nodes.Node] = []
         self.env.note_dependency(str(ROOT / "results" / "published.jsonl"))
-        published = evidence.lines("published")
+        published = lines("published")
         for (data, net), figures in groupby(published, lambda r: (r["data"], r["net"])):
             rows = [self.row(figure) for figure in figures]
             heads = ("Method", "Paper", "Ours", "Verdict")
@@ -132,9 +129,9 @@ class PublishedFigures(BookTable):
 
     def row(self, figure: dict[str, Any]) -> list[Cell]:
         """Name, published error, ours with its seeds, verdict."""
-        runs = evidence.records(figure["experiment"]) if figure["experiment"] else []
+        runs = records(figure["experiment"]) if figure["experiment"] else []
         frame = frame_of(runs)
-        ours, said = evidence.verdict(figure["error"], frame, figure["method"])
+        ours, said = verdict(figure["error"], frame, figure["method"])
         shown = "–"
         if ours is not None:
             errors = 100 - frame.loc[frame["method"] == figure["method"], "all"]

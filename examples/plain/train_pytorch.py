@@ -2,13 +2,7 @@
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-<<<<<<< HEAD
 from lpl_lib.lab import SmallConvNet, digits, long_tail_indices, predict
-=======
-from lpl_lib.lab.data import digits, long_tail_indices
-from lpl_lib.lab.models import SmallConvNet
-from lpl_lib.lab.training import predict
->>>>>>> 5880f5201a70ec835dd0f119ec57ee874aa8f478
 from lpl_lib.metrics import class_accuracy
 
 pool, test = digits()

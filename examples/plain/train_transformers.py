@@ -3,11 +3,7 @@ import torch
 from transformers import Trainer, TrainingArguments, set_seed
 from transformers import ViTConfig, ViTForImageClassification
 
-<<<<<<< HEAD
 from lpl_lib.lab import digits, long_tail_indices
-=======
-from lpl_lib.lab.data import digits, long_tail_indices
->>>>>>> 5880f5201a70ec835dd0f119ec57ee874aa8f478
 from lpl_lib.metrics import class_accuracy
 
 pool, test = digits()

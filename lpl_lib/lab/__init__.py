@@ -18,16 +18,8 @@ if TYPE_CHECKING:
         long_tail_indices,
         read_folder,
     )
-    from lpl_lib.lab.models import (
-        CanvasNet,
-        CifarResNet,
-        SmallConvNet,
-    )
-    from lpl_lib.lab.training import (
-        best_device,
-        fit,
-        predict,
-    )
+    from lpl_lib.lab.models import CanvasNet, CifarResNet, SmallConvNet
+    from lpl_lib.lab.training import best_device, fit, predict
 
 __all__ = [
     "CanvasNet",

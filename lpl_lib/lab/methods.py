@@ -157,7 +157,7 @@ class SidedBound(Bound):
 def lpl(
     facts: Facts,
     epsilon: float = 0.0,
-    extra: float = 1.0,
+    extra: float = 0.5,
     solver: str = "l2",
     split: Literal["rank", "reversed", "confidence"] | None = None,
     num_head: int | None = None,

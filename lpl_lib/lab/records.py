@@ -10,14 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
 from lpl_lib.lab.files import write_whole
-=======
-from lpl_lib.lab.intervals import Interval, mean_interval
-
-if TYPE_CHECKING:  # at run time where it is used: it is slow to import
-    import pandas as pd
->>>>>>> 5880f5201a70ec835dd0f119ec57ee874aa8f478
 
 Record = dict[str, Any]
 RESULTS = Path("results")
