@@ -23,7 +23,10 @@ import torch
 import torch.nn.functional as F
 
 import lpl_lib
-from lpl_lib import LPL, Algorithm1, CifarResNet, PerturbedLoss, RankSplit, Released
+from lpl_lib import LPL, FixedBound, PerturbedLoss
+from lpl_lib.lab.models import CifarResNet
+from lpl_lib.lab.released import Released
+from lpl_lib.lpl import Algorithm1
 
 RESULTS = Path(__file__).parents[1] / "results" / "loss_benchmark.json"
 SHAPES = [(128, 10), (128, 100), (512, 100), (256, 1000), (256, 8142), (256, 16284)]
@@ -31,10 +34,10 @@ SHAPES = [(128, 10), (128, 100), (512, 100), (256, 1000), (256, 8142), (256, 162
 
 def sides(num_classes: int) -> dict[str, Callable[..., torch.Tensor]]:
     """Losses by name. Signs by rank and a fixed bound, but for the two last."""
-    split = RankSplit(range(num_classes, 0, -1))
+    counts = range(num_classes, 0, -1)
 
     def lpl(solver: Any) -> PerturbedLoss:
-        return PerturbedLoss(LPL(num_classes, split, bound=0.4, solver=solver))
+        return PerturbedLoss(LPL(counts, FixedBound(0.4), solver=solver))
 
     return {
         "cross-entropy": F.cross_entropy,

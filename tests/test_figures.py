@@ -17,10 +17,10 @@ from lpl_lib import (
     FrequencyBound,
     LInf,
     RankSplit,
-    class_relative_variation,
 )
 from lpl_lib.book.theory.boundary import optimal_bias
 from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors
+from lpl_lib.variation import class_relative_variation
 from tools import loss_variation
 
 PAGE = "book/perturbing/04-two-gaussians.html"
@@ -338,7 +338,7 @@ def check_variation(variation) -> None:
     fixed, varied = FixedBound(radius), FrequencyBound(counts, 0.0, radius)
     limits = (fixed if bound == "fixed" else varied)(None, signs)
     before = loss_variation.class_losses(logits, targets)
-    lpl = LPL(10, RankSplit(counts, head), fixed if bound == "fixed" else varied)
+    lpl = LPL(10, fixed if bound == "fixed" else varied, split=RankSplit(counts, head))
     change = class_relative_variation(logits, targets, lpl(logits, targets))
     texts = variation.evaluate(VALUES)
     for c in range(10):

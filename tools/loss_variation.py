@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from torch import Tensor
 
-import lpl_lib
 from lpl_lib import LPL, FixedBound, FrequencyBound, PerturbedLoss, RankSplit
 from lpl_lib.book import BLACK, BLUE, RED, use_book_style
+from lpl_lib.lab import SmallConvNet, digits, fit, long_tail_indices, predict
 from tools.bookfiles import ROOT
 
 STATIC = ROOT / "book" / "_static"
@@ -40,16 +40,16 @@ HEAD = 4
 
 def train() -> dict[str, Any]:
     """Train the chapter's net; its logits of the images that were left out."""
-    pool, _ = lpl_lib.digits(seed=0)
-    chosen = lpl_lib.long_tail_indices(pool.targets, imbalance_ratio=50, seed=0)
+    pool, _ = digits(seed=0)
+    chosen = long_tail_indices(pool.targets, imbalance_ratio=50, seed=0)
     images = pool.subset(chosen)
     torch.manual_seed(0)
-    net = lpl_lib.SmallConvNet(num_classes=CLASSES)
-    lpl_lib.fit(net, PerturbedLoss(), images, epochs=30)
+    net = SmallConvNet(num_classes=CLASSES)
+    fit(net, PerturbedLoss(), images, epochs=30)
     unused = torch.ones(len(pool.targets), dtype=torch.bool)
     unused[chosen] = False
     held_out = pool.subset(unused)
-    rows = lpl_lib.predict(net, held_out.images).tolist()
+    rows = predict(net, held_out.images).tolist()
     return {
         "counts": images.class_counts(CLASSES).tolist(),
         "targets": held_out.targets.tolist(),
@@ -74,7 +74,7 @@ def perturbed_losses(bound: str, radius: float, num_head: int) -> Tensor:
     """Mean loss of each class under LPL that lowers the first `num_head` classes."""
     logits, targets, counts = sample()
     limits = FixedBound(radius) if bound == "fixed" else FrequencyBound(counts, 0.0, radius)
-    lpl = LPL(CLASSES, RankSplit(counts, num_head), limits)
+    lpl = LPL(CLASSES, limits, split=RankSplit(counts, num_head))
     return class_losses(logits + lpl(logits, targets), targets)
 
 

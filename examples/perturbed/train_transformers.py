@@ -1,7 +1,12 @@
 # examples/perturbed/train_transformers.py
 import torch
-from transformers import Trainer, TrainingArguments, set_seed
-from transformers import ViTConfig, ViTForImageClassification
+from transformers import (
+    Trainer,
+    TrainingArguments,
+    ViTConfig,
+    ViTForImageClassification,
+    set_seed,
+)
 
 from lpl_lib import LPL, LogitAdjustment, TrainerLoss
 from lpl_lib.lab import digits, long_tail_indices

@@ -1,7 +1,7 @@
 """The training loop: SGD over images held in memory, exactly resumable.
 
 :func:`fit` is its plain front, :func:`predict` its partner. What an epoch draws at random
-is a function of seed and epoch alone: with the same seed all methods see the same batches,
+is a function of seed and epoch: with the same seed all methods see the same batches,
 cut and mirrored alike, and a training goes on from any epoch's end as if it had not been
 interrupted. Images stay on the training device; nothing in the loop waits for it.
 """
@@ -9,6 +9,7 @@ interrupted. Images stay on the training device; nothing in the loop waits for i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import time
@@ -225,6 +226,7 @@ def train(
         done = len(state["loss"])
         trained = Trained(state["loss"], state["seconds"], start_epoch=done)
     step = _Step(net, criterion, recipe, optimiser, scaler, mixer, hook)
+    orders = _orders(data.targets, seed, sampler, start=trained.start_epoch)
     saved = time.monotonic()
     with (
         _reproducible(device),
@@ -234,7 +236,7 @@ def train(
             began = time.monotonic()
             if at_epoch is not None:
                 at_epoch(epoch / recipe.epochs)
-            trained.loss.append(_one_epoch(step, data, epoch, seed, sampler))
+            trained.loss.append(_one_epoch(step, data, epoch, seed, next(orders)))
             trained.seconds += time.monotonic() - began
             if not math.isfinite(trained.loss[-1]):
                 raise DivergedError(
@@ -305,21 +307,29 @@ class _Step:
         return loss.detach()
 
 
+def _orders(
+    targets: Tensor, seed: int, sampler: Sampler | None, start: int
+) -> Iterator[Tensor]:
+    """Yield the order of each epoch's images, drawn from one generator for them all."""
+    draw, labels = torch.Generator().manual_seed(seed), targets.cpu()
+    for epoch in itertools.count():
+        size = len(labels)
+        order = sampler(labels, draw) if sampler else torch.randperm(size, generator=draw)
+        if epoch >= start:
+            yield order
+
+
 def _one_epoch(
-    step: _Step, data: LabelledImages, epoch: int, seed: int, sampler: Sampler | None
+    step: _Step, data: LabelledImages, epoch: int, seed: int, order: Tensor
 ) -> float:
     """Train for one epoch; return its mean loss."""
     recipe, size, device = step.recipe, len(data.targets), data.targets.device
     mixed = (seed * 1_000_003 + epoch) % 2**63
     torch.manual_seed(mixed)  # for what the net itself may draw
     np.random.seed(mixed % 2**32)  # timm's mixing draws from there
-    generator = torch.Generator().manual_seed(mixed)
-    if sampler is None:
-        order = torch.randperm(size, generator=generator)
-    else:
-        order = sampler(data.targets.cpu(), generator)
     draws = None
     if recipe.padding or recipe.flip:
+        generator = torch.Generator().manual_seed(mixed)
         draws = draw(size, recipe.padding, recipe.flip, generator).to(device)
     step.model.train()
     batches = batches_of(size, recipe.batch_size)
