@@ -13,8 +13,9 @@ from torch import nn
 from torch.func import functional_call, grad, jvp
 
 from lpl_lib import LPL, LogitAdjustment, PerturbedLoss
+from lpl_lib.book.learned_split import fit_meta_split
 from lpl_lib.lab import LabelledImages, SmallConvNet, digits, fit
-from lpl_lib.lab.meta_split import MetaSplit, fit_meta_split, split_hypergradient
+from lpl_lib.lab.meta_split import MetaSplit, split_hypergradient
 
 C, INPUTS, ETA = 4, 6, 0.7
 

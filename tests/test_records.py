@@ -13,14 +13,8 @@ import pytest
 
 import lpl_lib.lab.records
 from lpl_lib.lab.provenance import commit, provenance
-from lpl_lib.lab.records import (
-    TornLineWarning,
-    append,
-    digest,
-    document,
-    lines,
-    read,
-)
+from lpl_lib.lab.records import TornLineWarning, append, document, lines, read
+from lpl_lib.lab.scores import digest
 
 ROOT = Path(__file__).parents[1]
 

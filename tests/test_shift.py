@@ -69,3 +69,11 @@ def test_the_signal_that_noise_leaves_is_that_of_bayes():
     p = p / p.sum(1, keepdim=True)
     share = signal_share(counts, 0.3)
     torch.testing.assert_close((p @ flips) / (prior @ flips), share * p / prior + 1 - share)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.6])
+def test_rare_classes_keep_less(rate):
+    share = signal_share([60, 30, 10], rate)
+    assert (share.diff() < 0).all()
+    assert ((share > 0) & (share < 1)).all()
+    assert signal_share([60, 30, 10], 0.0).tolist() == [1, 1, 1]

@@ -2,7 +2,9 @@
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from lpl_lib.lab import SmallConvNet, digits, long_tail_indices, predict
+from lpl_lib.lab.data import digits, long_tail_indices
+from lpl_lib.lab.models import SmallConvNet
+from lpl_lib.lab.training import predict
 from lpl_lib.metrics import class_accuracy
 
 pool, test = digits()

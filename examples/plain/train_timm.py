@@ -6,7 +6,8 @@ from timm.optim import create_optimizer_v2
 from timm.utils import random_seed
 from torch.utils.data import DataLoader, TensorDataset
 
-from lpl_lib.lab import digits, long_tail_indices, predict
+from lpl_lib.lab.data import digits, long_tail_indices
+from lpl_lib.lab.training import predict
 from lpl_lib.metrics import class_accuracy
 
 pool, test = digits()

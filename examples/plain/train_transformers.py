@@ -1,14 +1,9 @@
 # examples/plain/train_transformers.py
 import torch
-from transformers import (
-    Trainer,
-    TrainingArguments,
-    ViTConfig,
-    ViTForImageClassification,
-    set_seed,
-)
+from transformers import Trainer, TrainingArguments, set_seed
+from transformers import ViTConfig, ViTForImageClassification
 
-from lpl_lib.lab import digits, long_tail_indices
+from lpl_lib.lab.data import digits, long_tail_indices
 from lpl_lib.metrics import class_accuracy
 
 pool, test = digits()

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from lpl_lib.lab.records import Record, class_mean, class_scores
+from lpl_lib.lab.scores import Record, class_mean, class_scores
 
 if TYPE_CHECKING:  # at run time where it is used: it is slow to import
     import pandas as pd
 
 RATIOS = (100, 50, 10)
 BOUNDS = (1.0, 2.0, 3.0, 4.0, 8.0)
-SETTINGS = {"ratio": "data.imbalance_ratio", "batch_size": "recipe.batch_size"}
+ELSEWHERE = {"ratio": "data.imbalance_ratio", "batch_size": "recipe.batch_size"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Setting:
         if "LPL" in self.method:
             changed["extra"] = self.extra
             changed |= {"step_size": 0.25} if self.solver == "algorithm1" else {}
-        return {SETTINGS.get(name, name): value for name, value in changed.items()}
+        return {ELSEWHERE.get(name, name): value for name, value in changed.items()}
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:

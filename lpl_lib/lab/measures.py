@@ -48,7 +48,7 @@ class Outcome:
         return right.bincount(minlength=len(self.problem.names)).tolist()
 
 
-def variation(outcome: Outcome) -> dict[str, Any]:
+def _variation(outcome: Outcome) -> dict[str, Any]:
     """How the method changes the trained net's loss on training images, relative, by class.
 
     In batches of the training's size, since LPL works batch by batch, over the first
@@ -76,7 +76,7 @@ def variation(outcome: Outcome) -> dict[str, Any]:
     return {"variation": [float(f"{share:.6g}") for share in shares]}
 
 
-def confidence(outcome: Outcome) -> dict[str, Any]:
+def _confidence(outcome: Outcome) -> dict[str, Any]:
     """Mean probability of the own class, over each class's training images."""
     data = outcome.problem.train
     p = outcome.logits(data.images).softmax(1)
@@ -86,7 +86,7 @@ def confidence(outcome: Outcome) -> dict[str, Any]:
     return {"confidence": [round(value, 5) for value in means.tolist()]}
 
 
-def validation(outcome: Outcome) -> dict[str, Any]:
+def _validation(outcome: Outcome) -> dict[str, Any]:
     """Hits on the images that the experiment holds out, and how many there are."""
     data = outcome.problem.validation
     assert data is not None
@@ -94,7 +94,7 @@ def validation(outcome: Outcome) -> dict[str, Any]:
     return {"validation": {"hits": outcome.hits(data), "tested": counts.tolist()}}
 
 
-def thresholds(outcome: Outcome) -> dict[str, Any]:
+def _thresholds(outcome: Outcome) -> dict[str, Any]:
     """F1 of several labels, at one half and at thresholds tuned on validation images."""
     held, scored = outcome.problem.validation, outcome.problem.scored
     assert held is not None
@@ -106,7 +106,7 @@ def thresholds(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def shift(outcome: Outcome) -> dict[str, Any]:
+def _shift(outcome: Outcome) -> dict[str, Any]:
     """Calibration, with a temperature fitted on the meta set, and other test priors.
 
     ``known`` are accuracies where the test prior is told and added to the logits, for
@@ -134,7 +134,7 @@ def shift(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def signs(outcome: Outcome) -> dict[str, Any]:
+def _signs(outcome: Outcome) -> dict[str, Any]:
     """The soft signs of a learned split at the end of each epoch, ``(epochs, C)``."""
     history = getattr(outcome.method.hook, "history", None)
     if not history:
@@ -145,12 +145,12 @@ def signs(outcome: Outcome) -> dict[str, Any]:
 
 
 MEASURES: dict[str, Callable[[Outcome], dict[str, Any]]] = {
-    "variation": variation,
-    "confidence": confidence,
-    "validation": validation,
-    "thresholds": thresholds,
-    "shift": shift,
-    "signs": signs,
+    "variation": _variation,
+    "confidence": _confidence,
+    "validation": _validation,
+    "thresholds": _thresholds,
+    "shift": _shift,
+    "signs": _signs,
 }
 
 

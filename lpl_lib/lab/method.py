@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor, nn
 
 from lpl_lib.base_losses import FocalLoss
-from lpl_lib.checks import BaseLoss
+from lpl_lib.checks import BaseLoss, Task
 from lpl_lib.losses import PerturbedLoss
 from lpl_lib.perturbations import Perturbation
 
 if TYPE_CHECKING:  # who asks for names and numbers needs no loop
     from lpl_lib.lab.data.images import LabelledImages
     from lpl_lib.lab.training import Hook, Mixer, Sampler
-
-Task = Literal["multiclass", "multilabel"]
 
 
 @dataclass(frozen=True)

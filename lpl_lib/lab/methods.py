@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 import lpl_lib.lpl as pieces
-import lpl_lib.multilabel as ml
 from lpl_lib.base_losses import class_balanced_weights
+from lpl_lib.checks import Task
 from lpl_lib.isda import ISDA
+from lpl_lib.lab import label_methods as labels
 from lpl_lib.lab.attached import AttachedLPL
-from lpl_lib.lab.method import Facts, Method, Task, fuse
+from lpl_lib.lab.method import Facts, Method, fuse
 from lpl_lib.lab.released import ReleasedWalk
 from lpl_lib.lpl import LPL, Bound, ClassStatistics, RankSplit, Solver, Split
 from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, log_prior
@@ -255,81 +256,6 @@ def _inverse_frequency(counts: Tensor) -> Tensor:
     return counts.sum() / (len(counts) * counts.float())
 
 
-def bce(facts: Facts) -> Method:
-    """Binary cross-entropy, a mean over images and labels."""
-    return Method(task="multilabel")
-
-
-def label_focal(facts: Facts, gamma: float = 2.0) -> Method:
-    """:class:`~lpl_lib.MultilabelFocalLoss`."""
-    return Method(base_loss=ml.MultilabelFocalLoss(gamma), task="multilabel")
-
-
-def asl(facts: Facts, gamma_negative: float = 4.0, gamma_positive: float = 1.0) -> Method:
-    """:class:`~lpl_lib.AsymmetricLoss`."""
-    loss = ml.AsymmetricLoss(gamma_negative, gamma_positive)
-    return Method(base_loss=loss, task="multilabel")
-
-
-def class_aware(facts: Facts) -> Method:
-    """BCE with :class:`~lpl_lib.multilabel.ClassAwareSampler`, as many images an epoch."""
-
-    def order(targets: Tensor, draw: torch.Generator) -> Tensor:
-        seed = int(torch.randint(2**31, (), generator=draw))
-        return torch.tensor(
-            [*ml.ClassAwareSampler(targets, length=len(targets), seed=seed)]
-        )
-
-    return Method(sampler=order, task="multilabel")
-
-
-def rebalanced(facts: Facts, mu: float = 0.3) -> Method:
-    """Re-balanced BCE with class-aware sampling."""
-    loss = ml.Rebalanced(facts.counts, mu=mu)
-    sampler = class_aware(facts).sampler
-    return Method(base_loss=loss, sampler=sampler, task="multilabel")
-
-
-def label_adjustment(facts: Facts, tau: float = 1.0) -> Method:
-    """:class:`~lpl_lib.MultilabelLogitAdjustment`."""
-    shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, tau)
-    return Method(shift, task="multilabel")
-
-
-def tolerant(
-    facts: Facts, kappa: float = 0.05, scale: float = 5.0, loss: ml.LabelLoss | None = None
-) -> Method:
-    """Negative-tolerant regularisation: a bias and :class:`NegativeScale`."""
-    shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, kappa / scale)
-    base = ml.NegativeScale(loss or ml.BCELoss(), scale)
-    return Method(shift, base_loss=base, task="multilabel")
-
-
-def distribution_balanced(
-    facts: Facts,
-    kappa: float = 0.05,
-    scale: float = 5.0,
-    mu: float = 0.3,
-    loss: ml.LabelLoss | None = None,
-) -> Method:
-    """The distribution-balanced loss: NTR, re-balanced, with class-aware sampling."""
-    part = tolerant(facts, kappa, scale, loss)
-    base: Any = part.base_loss
-    return Method(
-        part.perturbation,
-        base_loss=ml.Rebalanced(facts.counts, base, mu=mu),
-        sampler=class_aware(facts).sampler,
-        task="multilabel",
-    )
-
-
-def label_lpl(facts: Facts, majority: float = 1.0, minority: float = 0.0) -> Method:
-    """:class:`~lpl_lib.MultilabelLPL` with :class:`~lpl_lib.multilabel.PriorBound`."""
-    facts_of = facts.counts, facts.num_samples
-    bound = ml.PriorBound(*facts_of, majority, minority)
-    return Method(ml.MultilabelLPL(*facts_of, bound=bound), task="multilabel")
-
-
 _FIXED, _ALG = {"extra": 0.0}, {"solver": "algorithm1"}
 _COLUMNS = {"norms": "columns"}
 
@@ -370,18 +296,16 @@ METHODS: dict[Task, dict[str, Entry]] = {
         ),
     },
     "multilabel": {
-        "BCE": Entry(bce),
-        "focal loss": Entry(label_focal),
-        "ASL": Entry(asl),
-        "RS-BCE": Entry(class_aware),
-        "R-BCE": Entry(rebalanced),
-        "LA": Entry(label_adjustment, corrects_prior=True),
-        "NTR": Entry(tolerant, {"loss": None}),
-        "DB": Entry(distribution_balanced, {"loss": None}),
-        "DB-Focal": Entry(
-            distribution_balanced, {"loss": ml.MultilabelFocalLoss(gamma=2.0, balance=2.0)}
-        ),
-        "LPL": Entry(label_lpl),
+        "BCE": Entry(labels.bce),
+        "focal loss": Entry(labels.label_focal),
+        "ASL": Entry(labels.asl),
+        "RS-BCE": Entry(labels.class_aware),
+        "R-BCE": Entry(labels.rebalanced),
+        "LA": Entry(labels.label_adjustment, corrects_prior=True),
+        "NTR": Entry(labels.tolerant, {"loss": None}),
+        "DB": Entry(labels.distribution_balanced, {"loss": None}),
+        "DB-Focal": Entry(labels.distribution_balanced, {"loss": labels.BALANCED_FOCAL}),
+        "LPL": Entry(labels.label_lpl),
     },
 }
 """All methods by task and name; sums of them, ``A + B``, are methods too.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from lpl_lib.lab.methods import METHODS, hyper_parameters, parts_of
-from lpl_lib.lab.records import Record, as_text, class_mean, digest
+from lpl_lib.lab.scores import Record, as_text, class_mean, digest
 from lpl_lib.lab.specification import Params, Specification
 
 Part = Literal["test", "validation"]

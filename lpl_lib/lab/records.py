@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import urllib.error
 import urllib.request
 import warnings
 from pathlib import Path
-from typing import Any
 
 from lpl_lib.lab.files import write_whole
+from lpl_lib.lab.scores import Record
 
-Record = dict[str, Any]
 RESULTS = Path("results")
 PUBLISHED = "https://raw.githubusercontent.com/logit-perturbation/book/main/results"
 
@@ -141,51 +139,9 @@ def _fetched(file: str) -> str:
     return text
 
 
-def digest(config: dict[str, Any]) -> str:
-    """Return 16 hexadecimal digits of SHA-256 that stand for a configuration.
-
-    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-    True
-    """
-    text = json.dumps(config, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _parsed(line: bytes) -> Record | None:
     try:
         record = json.loads(line)
     except ValueError:  # of JSON, or of UTF-8
         return None
     return record if isinstance(record, dict) else None
-
-
-def class_scores(record: Record) -> list[float]:
-    """Return a record's accuracy of each class, or average precision of each label, in
-    percent.
-
-    >>> class_scores({"hits": [9, 1], "tested": [10, 10]})
-    [90.0, 10.0]
-    """
-    if record.get("ap") is not None:
-        return [100 * value for value in record["ap"]]
-    pairs = zip(record["hits"], record["tested"], strict=True)
-    return [100 * hits / tested for hits, tested in pairs]
-
-
-def class_mean(record: Record) -> float:
-    """Return the mean of :func:`class_scores`: balanced accuracy, or mAP, in percent."""
-    scores = class_scores(record)
-    return sum(scores) / len(scores)
-
-
-def as_text(params: dict[str, Any]) -> str:
-    """Return hyper-parameters in short.
-
-    >>> as_text({"tau": 1.0, "recipe.lr": 0.3})
-    'tau=1 lr=0.3'
-    """
-    return " ".join(
-        f"{name.rpartition('.')[2]}="
-        + (f"{v:g}" if isinstance(v, (int, float)) and not isinstance(v, bool) else f"{v}")
-        for name, v in params.items()
-    )

@@ -21,7 +21,8 @@ from lpl_lib.lab.models import Normalise, build_model, last_linear
 from lpl_lib.lab.plan import Run
 from lpl_lib.lab.problem import load_problem, save_indices
 from lpl_lib.lab.provenance import provenance
-from lpl_lib.lab.records import Record, append, class_mean, read
+from lpl_lib.lab.records import append, read
+from lpl_lib.lab.scores import Record, class_mean
 from lpl_lib.lab.training import (
     DivergedError,
     PausedError,

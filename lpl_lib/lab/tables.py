@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lpl_lib.lab.intervals import Interval, mean_interval
-from lpl_lib.lab.records import Record, as_text, class_scores
+from lpl_lib.lab.scores import Record, as_text, class_scores
 
 if TYPE_CHECKING:  # at run time where they are used: they are slow to import
     import pandas as pd
