@@ -37,29 +37,12 @@ from lpl_lib.variation import loss_variation
 
 __version__ = "0.2.0"
 
+# fmt: off
 __all__ = [
-    "ISDA",
-    "L2",
-    "LDAM",
-    "LPL",
-    "VS",
-    "AsymmetricLoss",
-    "ConfidenceBound",
-    "ConfidenceSplit",
-    "FixedBound",
-    "FocalLoss",
-    "FrequencyBound",
-    "LInf",
-    "LogitAdjustment",
-    "MultilabelFocalLoss",
-    "MultilabelLPL",
-    "MultilabelLogitAdjustment",
-    "Perturbation",
-    "PerturbedLoss",
-    "RankSplit",
-    "TrainerLoss",
-    "balanced_accuracy",
-    "class_balanced_weights",
-    "group_accuracy",
-    "loss_variation",
+    "ISDA", "L2", "LDAM", "LPL", "VS", "AsymmetricLoss", "ConfidenceBound",
+    "ConfidenceSplit", "FixedBound", "FocalLoss", "FrequencyBound", "LInf",
+    "LogitAdjustment", "MultilabelFocalLoss", "MultilabelLPL", "MultilabelLogitAdjustment",
+    "Perturbation", "PerturbedLoss", "RankSplit", "TrainerLoss", "balanced_accuracy",
+    "class_balanced_weights", "group_accuracy", "loss_variation",
 ]
+# fmt: on

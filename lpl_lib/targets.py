@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lpl_lib.checks import BaseLoss, check_devices, check_finite, check_logits, reads_values
 
-TIE = 1e-6  # target masses closer than this are equal: mixers work in float32
+SAME_MASS = 1e-6  # target masses closer than this are equal: mixers work in float32
 
 
 def unmix(targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,7 +40,7 @@ def unmix(targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         floor = torch.zeros_like(floor)  # here the least is b's own share
     mass, classes = (targets - floor).topk(min(2, num_classes), dim=1)
     major, minor, rest = classes[:, 0], classes[:, -1], mass[:, -1]
-    one_class = (rest <= TIE) | (major == minor)
+    one_class = (rest <= SAME_MASS) | (major == minor)
     rest = torch.where(one_class, 0.0, rest)
     share = rest / (mass[:, 0] + rest).clamp(min=torch.finfo(mass.dtype).tiny)
     part = share[:, None] * floor

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from augmentation_theory import noise_rise
 from torch import nn
 
 import lpl_lib.book.exercises
@@ -33,7 +34,6 @@ from lpl_lib import (
     loss_variation,
 )
 from lpl_lib.book.exercises.checker import Checker
-from lpl_lib.book.theory.augmentation import noise_rise
 from lpl_lib.book.theory.boundary import optimal_bias
 from lpl_lib.book.theory.confusion import soft_confusion
 from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
-from lpl_lib import ISDA
-from lpl_lib.book.theory.augmentation import (
+from augmentation_theory import (
     adversarial_delta,
     equivalent_gap,
     isda_delta,
@@ -17,6 +14,9 @@ from lpl_lib.book.theory.augmentation import (
     matched_shift,
     noise_rise,
 )
+from torch import Tensor
+
+from lpl_lib import ISDA
 
 NODES, WEIGHTS = (torch.tensor(part) for part in np.polynomial.hermite_e.hermegauss(60))
 

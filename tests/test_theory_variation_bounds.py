@@ -6,13 +6,13 @@ import torch
 from cases import batches
 from hypothesis import given
 from hypothesis import strategies as st
-
-from lpl_lib.book.theory.series import loss_variation_series
-from lpl_lib.book.theory.variation_bounds import (
+from variation_bounds import (
     hessian_bound,
     second_order_bound,
     variation_interval,
 )
+
+from lpl_lib.book.theory.series import loss_variation_series
 from lpl_lib.variation import loss_variation
 
 scales = st.sampled_from([0.1, 1.0, 5.0])

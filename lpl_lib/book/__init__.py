@@ -16,18 +16,9 @@ from lpl_lib.book.page import (
     use_book_style,
 )
 
+# fmt: off
 __all__ = [
-    "BLACK",
-    "BLUE",
-    "COLOURS",
-    "GREEN",
-    "ORANGE",
-    "PURPLE",
-    "RED",
-    "SKY",
-    "STATUSES",
-    "by_size",
-    "claim",
-    "size",
-    "use_book_style",
+    "BLACK", "BLUE", "COLOURS", "GREEN", "ORANGE", "PURPLE", "RED", "SKY", "STATUSES",
+    "by_size", "claim", "size", "use_book_style",
 ]
+# fmt: on

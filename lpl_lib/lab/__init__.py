@@ -21,24 +21,13 @@ if TYPE_CHECKING:
     from lpl_lib.lab.models import CanvasNet, CifarResNet, SmallConvNet
     from lpl_lib.lab.training import best_device, fit, predict
 
+# fmt: off
 __all__ = [
-    "CanvasNet",
-    "CifarResNet",
-    "LabelledImages",
-    "SmallConvNet",
-    "best_device",
-    "canvas_sets",
-    "data_folder",
-    "digits",
-    "fit",
-    "flip_labels",
-    "hold_out",
-    "image_folder",
-    "long_tail_counts",
-    "long_tail_indices",
-    "predict",
-    "read_folder",
+    "CanvasNet", "CifarResNet", "LabelledImages", "SmallConvNet", "best_device",
+    "canvas_sets", "data_folder", "digits", "fit", "flip_labels", "hold_out",
+    "image_folder", "long_tail_counts", "long_tail_indices", "predict", "read_folder",
 ]
+# fmt: on
 
 _PLACES = {"CanvasNet": "models", "CifarResNet": "models", "SmallConvNet": "models"}
 _PLACES |= {"best_device": "training", "fit": "training", "predict": "training"}

@@ -9,7 +9,7 @@ from lpl_lib.checks import ClassCounts, check_class_counts, check_count, check_n
 from lpl_lib.lpl.confidence import ClassStatistics
 from lpl_lib.state import FullPrecision
 
-TIE = 1e-6  # confidences closer than this are equal: they are known to float32
+SAME_CONFIDENCE = 1e-6  # confidences closer than this are equal: they are known to float32
 
 
 class Split(FullPrecision):
@@ -57,7 +57,7 @@ class ConfidenceSplit(Split):
     def forward(self, statistics: ClassStatistics) -> Tensor:
         tau = statistics.tau if self.threshold is None else self.threshold
         # a tie with the mean, which is rounded, is not below it
-        below = statistics.confidence - tau < -TIE
+        below = statistics.confidence - tau < -SAME_CONFIDENCE
         return torch.where(below, 1.0, -1.0)
 
 

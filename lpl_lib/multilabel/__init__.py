@@ -19,22 +19,11 @@ from lpl_lib.multilabel.policies import MajoritySplit, PriorBound
 from lpl_lib.multilabel.rebalancing import Rebalanced
 from lpl_lib.multilabel.sampling import ClassAwareSampler
 
+# fmt: off
 __all__ = [
-    "AsymmetricLoss",
-    "BCELoss",
-    "ClassAwareSampler",
-    "GroupConfidence",
-    "LabelLoss",
-    "MajoritySplit",
-    "MultilabelFocalLoss",
-    "MultilabelLPL",
-    "MultilabelLogitAdjustment",
-    "NegativeScale",
-    "PriorBound",
-    "Rebalanced",
-    "average_precision",
-    "f1_scores",
-    "group_counts",
-    "log_odds",
-    "tuned_thresholds",
+    "AsymmetricLoss", "BCELoss", "ClassAwareSampler", "GroupConfidence", "LabelLoss",
+    "MajoritySplit", "MultilabelFocalLoss", "MultilabelLPL", "MultilabelLogitAdjustment",
+    "NegativeScale", "PriorBound", "Rebalanced", "average_precision", "f1_scores",
+    "group_counts", "log_odds", "tuned_thresholds",
 ]
+# fmt: on

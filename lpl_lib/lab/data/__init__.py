@@ -9,21 +9,10 @@ from lpl_lib.lab.data.noise import flip_labels, signal_share
 from lpl_lib.lab.data.scans import digits
 from lpl_lib.lab.data.splits import hold_out
 
+# fmt: off
 __all__ = [
-    "CanvasSets",
-    "LabelledImages",
-    "canvas_sets",
-    "checksum",
-    "cifar",
-    "data_folder",
-    "decode",
-    "digit_canvases",
-    "digits",
-    "flip_labels",
-    "hold_out",
-    "image_folder",
-    "long_tail_counts",
-    "long_tail_indices",
-    "read_folder",
-    "signal_share",
+    "CanvasSets", "LabelledImages", "canvas_sets", "checksum", "cifar", "data_folder",
+    "decode", "digit_canvases", "digits", "flip_labels", "hold_out", "image_folder",
+    "long_tail_counts", "long_tail_indices", "read_folder", "signal_share",
 ]
+# fmt: on

@@ -6,12 +6,9 @@ from lpl_lib.lab.models.convolutional import SmallConvNet
 from lpl_lib.lab.models.heads import CosineLinear, Normalise, last_linear
 from lpl_lib.lab.models.residual import CifarResNet
 
+# fmt: off
 __all__ = [
-    "CanvasNet",
-    "CifarResNet",
-    "CosineLinear",
-    "Normalise",
-    "SmallConvNet",
-    "build_model",
+    "CanvasNet", "CifarResNet", "CosineLinear", "Normalise", "SmallConvNet", "build_model",
     "last_linear",
 ]
+# fmt: on
