@@ -20,7 +20,6 @@ from lpl_lib.lab.data import (
     data_folder,
     digits,
     hold_out,
-    image_folder,
     long_tail_counts,
     long_tail_indices,
     read_folder,
@@ -178,23 +177,24 @@ def write_images(folder, sizes):
 
 def test_a_folder_of_images(tmp_path):
     write_images(tmp_path, [(6, 4)] * 3)
-    images, targets = image_folder(tmp_path)
+    (images, targets), _ = read_folder(tmp_path)
     assert images.shape == (3, 3, 4, 6)
     assert targets.tolist() == [0, 1, 2]
-    assert images.mean((1, 2, 3)).tolist() == pytest.approx([0, 0.2, 0.4])
+    means = (images.float() / 255).mean((1, 2, 3))
+    assert means.tolist() == pytest.approx([0, 0.2, 0.4])
 
 
 def test_a_folder_that_cannot_be_used(tmp_path):
     with pytest.raises(FileNotFoundError, match="folder must have one subfolder a class"):
-        image_folder(tmp_path / "missing")
+        read_folder(tmp_path / "missing")
     with pytest.raises(FileNotFoundError, match="class"):
-        image_folder(tmp_path)  # no class in it
+        read_folder(tmp_path)  # no class in it
     write_images(tmp_path, [(6, 4), (5, 4)])
     with pytest.raises(ValueError, match=r"one size, got 2 sizes .* \(4, 5\) to \(4, 6\)"):
-        image_folder(tmp_path)
+        read_folder(tmp_path)
     (tmp_path / "class-2").mkdir()
     with pytest.raises(FileNotFoundError, match="class-2"):
-        image_folder(tmp_path)
+        read_folder(tmp_path)
 
 
 # --- folders, as bytes ---------------------------------------------------------------

@@ -32,27 +32,6 @@ class SkippedImagesWarning(UserWarning):
     """Files of a data set that cannot be decoded, and were left out as asked."""
 
 
-def image_folder(folder: str | Path) -> LabelledImages:
-    """Return all images of a folder with one subfolder a class, decoded into memory.
-
-    Classes are numbered in the alphabetical order of their folders' names. Images are
-    read as colour, pixels scaled to [0, 1]; all must have the same size.
-
-    Args:
-        folder: ``folder/<class>/<image>``, the layout of torchvision's ``ImageFolder``.
-
-    Raises:
-        FileNotFoundError, ValueError: see :func:`read_folder`.
-
-    >>> image_folder("no/such/place")
-    Traceback (most recent call last):
-    ...
-    FileNotFoundError: folder must have one subfolder a class, but there is no no/such/place
-    """
-    data, _ = read_folder(folder)
-    return LabelledImages(data.images.float() / 255, data.targets)
-
-
 def read_folder(
     folder: str | Path, *, size: int | None = None, skip_corrupt: bool = False
 ) -> tuple[LabelledImages, list[str]]:
