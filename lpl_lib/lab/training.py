@@ -139,8 +139,7 @@ def fit(
 def predict(model: nn.Module, images: Tensor, batch_size: int = 1024) -> Tensor:
     """Return the logits ``(N, C)`` of ``images`` in evaluation mode, on the CPU.
 
-    In float32 whatever the precision of training: half precision can tie the two largest
-    logits of an image, and a tie goes to the class with the smaller index.
+    In float32: half precision can tie logits, and a tie goes to the smaller class.
 
     >>> predict(nn.Linear(4, 3), torch.zeros(5, 4), batch_size=2).shape
     torch.Size([5, 3])
@@ -169,8 +168,8 @@ def train(
 ) -> Trained:
     """Train ``net`` in place on its device and leave it in evaluation mode.
 
-    In several processes (``torch.distributed`` initialised) each takes its part of every
-    batch and gradients are averaged; only the first one keeps checkpoints.
+    In several processes each takes its part of every batch, gradients are averaged, and
+    the first keeps checkpoints.
 
     Args:
         net: maps images to logits. Draw its weights under ``torch.manual_seed(seed)``.
@@ -190,7 +189,7 @@ def train(
         title: of the bar.
 
     Raises:
-        ValueError: no image; a checkpoint of another configuration.
+        ValueError: no image; another configuration's checkpoint.
         DivergedError: the loss is not finite at an epoch's end.
         PausedError: time is up; the state is kept, if there is a checkpoint.
     """
@@ -210,7 +209,6 @@ def train(
         nesterov=recipe.nesterov,
     )
     scaler = torch.GradScaler(device.type, enabled=recipe.precision == "fp16")
-    # all that keeps a state of its own
     parts: dict[str, Any] = {
         "net": net,
         "criterion": module,
