@@ -136,12 +136,12 @@ def test_the_sdist_builds_the_same(built):
 
 LEARN = """
 import torch
-from lpl_lib import LPL, LogitAdjustment, MixedTargetLoss, PerturbedLoss, RankSplit
+from lpl_lib import LPL, LogitAdjustment, PerturbedLoss
 n = [9, 3, 1]
 logits = torch.zeros(3, 3, requires_grad=True)
-criterion = PerturbedLoss(LogitAdjustment(n) + LPL(3, RankSplit(n)))
+criterion = PerturbedLoss(LogitAdjustment(n) + LPL(n))
 criterion(logits, torch.arange(3)).backward()
-MixedTargetLoss(criterion.perturbation)(logits, torch.eye(3)).backward()
+criterion(logits, torch.eye(3)).backward()
 assert logits.grad.isfinite().all()
 """
 

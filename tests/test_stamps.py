@@ -90,12 +90,7 @@ def test_stamp_changes_with_the_code(root: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "lpl_lib/lpl/solvers.py",
-        "lpl_lib/checks.py",
-        "results/cifar-runs.jsonl",
-    ],
+    "name", ["lpl_lib/lpl/solvers.py", "lpl_lib/checks.py", "results/cifar-runs.jsonl"]
 )
 def test_stamp_changes_with_what_the_code_uses(root: Path, name: str) -> None:
     before = stamp_of(root)
@@ -170,12 +165,6 @@ def test_reading_records_reaches_no_trainer(name: str) -> None:
     assert TRAINER not in reached_from(name, ROOT)
 
 
-def test_a_chapter_that_reads_records_does_not_depend_on_the_trainer() -> None:
-    chapter = read_notebook(ROOT / "book" / "results" / "12-results.ipynb")
-    assert TRAINER.is_file()
-    assert TRAINER not in library_files(chapter, ROOT)
-
-
 def test_stamp_changes_with_the_size(root: Path) -> None:
     assert len({stamp_of(root, size) for size in ("smoke", "default", "full")}) == 3
 
@@ -237,8 +226,7 @@ def test_a_chapter_depends_on_what_it_imports(
 
 def test_a_name_that_a_package_imports_late_is_followed(root: Path) -> None:
     late = (
-        "if TYPE_CHECKING:\n    from lpl_lib.checks import D\n"
-        "def __getattr__(name): ...\n"
+        "if TYPE_CHECKING:\n    from lpl_lib.checks import D\ndef __getattr__(name): ...\n"
     )
     (root / "lpl_lib" / "lpl" / "__init__.py").write_text(late)
     path = make(root / "book" / "02-b.ipynb", "from lpl_lib.lpl import D")
