@@ -118,13 +118,12 @@ def test_opposite_gaps_are_absorbed_by_the_bias() -> None:
         assert common.slope > plain.slope + 0.01  # what is not absorbed does change it
 
 
-def test_wide_class_has_the_larger_error_at_equal_priors() -> None:
-    """Numerical, on a grid; we know no proof."""
-    for m, k in itertools.product(
-        np.arange(0.5, 6.01, 0.5), (1.2, 1.5, 2.0, 3.0, 5.0, 8.0)
-    ):
-        model = TwoGaussians(float(m), k)
-        assert logistic_fit(model).bias < equal_error_bias(model)
+def test_wide_class_has_the_larger_error() -> None:
+    """At the trained slope, and for a rare class too."""
+    for m, k, v in itertools.product((0.5, 2.0, 6.0), (1.0, 1.2, 3.0, 8.0), (1.0, 4.0)):
+        model = TwoGaussians(m, k, v)
+        if k * v > 1:
+            assert logistic_fit(model).bias < equal_error_bias(model)
 
 
 def test_positive_gap_of_the_rare_class_cannot_lift_the_other_error_above_its_cap() -> None:

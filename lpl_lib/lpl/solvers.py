@@ -83,7 +83,8 @@ class L2:
     Every maximiser, and the one minimiser, is a fixed point. Maximising, each step
     climbs; minimising, a step goes only part of the way (``damping``), since whole
     steps can cycle. Two steps reach over 99% of the optimal change of the loss for
-    bounds up to 2.
+    bounds up to 2; ``delta`` itself may still be far from the best one. More steps never
+    leave a local maximum, which large bounds can have.
 
     ``delta`` sums to zero and has Euclidean norm :math:`\epsilon_c`: for a ``base_loss``
     that is lowest at a finite point (label smoothing), minimising may overshoot it,
@@ -91,8 +92,8 @@ class L2:
 
     Args:
         steps: number of steps, >= 1.
-        damping: share of the old direction that is kept where the loss is minimised,
-            in [0, 1).
+        damping: share of the old unit vector in the mean with the new one, where the
+            loss is minimised; the mean is stretched to length again. In [0, 1).
 
     Source: Eq. 8 of Li et al. for the problem; the method is the generalised power
     method (Journée et al. 2010), that is, Frank-Wolfe with unit steps.

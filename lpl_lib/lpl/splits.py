@@ -38,6 +38,9 @@ class ConfidenceSplit(Split):
         threshold: :math:`\tau` in [0, 1]; ``None`` (default) takes the mean of
             :math:`\bar q_c` over the classes seen, and so moves with training.
 
+    Confidences are known to float32 only: a lag of less than 1e-6 counts as a tie, and
+    ties are lowered.
+
     Source: Eq. 9 of Li et al., for balanced sets.
 
     >>> statistics = ClassStatistics(torch.tensor([0.9, 0.5, 0.0]),

@@ -62,8 +62,9 @@ def margin_shortfall(
 
     Let the data be separable, :math:`\gamma^*` the largest margin of any parameter of
     norm 1 (scores that are linear in the parameters), and :math:`|G_i| \le \bar G`,
-    whatever the gaps depend on. A minimiser of the perturbed loss over parameters of
-    norm at most :math:`R` has, divided by :math:`R`, a margin of at least
+    the gaps being fixed or continuous functions of the parameters. A minimiser of the
+    perturbed loss over parameters of norm at most :math:`R` has, divided by :math:`R`, a
+    margin of at least
     :math:`\gamma^* - \eta_R`, provided that :math:`\eta_R < \gamma^*`, with
 
     .. math:: \eta_R = \frac{2 \bar G + \log(2 n (C - 1))}{R} ,
