@@ -81,7 +81,9 @@ def test_the_chapter_runs_and_shows_this_text(name, form):
 def scores(form: str, name: str) -> tuple[float, float]:
     """Balanced accuracy and the tail's, in percent, when the chapter ran a program."""
     text = program(form, name).read_text().rstrip("\n")
-    said = "".join(stdout(second) for first, second in PAIRS if joined(first, second) == text)
+    said = "".join(
+        stdout(second) for first, second in PAIRS if joined(first, second) == text
+    )
     found = re.search(r"balanced (\S+)%, tail (\S+)%", said)
     assert found
     return float(found[1]), float(found[2])
