@@ -41,13 +41,13 @@ def test_every_status_can_be_claimed(status, capsys):
 
 @pytest.mark.parametrize("size", ["smoke", "default", "full"])
 def test_the_environment_chooses_the_size(size, monkeypatch):
-    monkeypatch.setenv(book.SIZE_VARIABLE, size)
+    monkeypatch.setenv("LPL_SIZE", size)
     assert book.size() == size
     assert book.by_size(smoke="smoke", default="default", full="full") == size
 
 
 def test_the_size_is_default_where_nothing_is_said(monkeypatch):
-    monkeypatch.delenv(book.SIZE_VARIABLE, raising=False)
+    monkeypatch.delenv("LPL_SIZE", raising=False)
     assert book.size() == "default"
 
 

@@ -50,7 +50,7 @@ def test_records_are_fetched_from_this_machine(tmp_path: Path) -> None:
     packages.mkdir(parents=True)
     home = address()
     fetch = (
-        "from lpl_lib.lab.run.evidence import lines\n"
+        "from lpl_lib.lab.records import lines\n"
         "print(len(lines('digits')), len(lines('nothing-of-this-name')))"
     )
     with colab.served(ROOT) as local:
