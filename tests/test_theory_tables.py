@@ -1,4 +1,4 @@
-"""Which tables are consistent for a weighted error: the theorem, both ways, and what follows."""
+"""Which tables are consistent for a weighted error: the theorem and what follows."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def test_each_step_lowers_the_expected_loss(seed):
 def test_a_class_that_never_occurs_gets_no_logit():
     table = consistent_table(torch.tensor([0.5, 0.3, 0.2]).double())
     u = best_logits(table, torch.tensor([0.5, 0.5, 0.0]))
-    assert torch.isneginf(u[2]) and u[:2].isfinite().all()
+    assert torch.isneginf(u[2])
+    assert u[:2].isfinite().all()
 
 
 # --- if: each table of the family is consistent -----------------------------------------
@@ -260,9 +261,11 @@ def test_margins_that_cost_nothing_grow_towards_the_tail(seed, size, share):
     s = share * float(prior.min())
     margins = -(consistent_table(prior, s).diagonal() - prior.log())
     torch.testing.assert_close(margins, -(s / prior).log1p(), rtol=1e-9, atol=1e-12)
-    assert (margins > 0).all() and (margins.diff() > 0).all()
+    assert (margins > 0).all()
+    assert (margins.diff() > 0).all()
     found = consistent_parts(prior.log() - margins.diag())
-    assert found is not None and found[1] == pytest.approx(s, rel=1e-4)
+    assert found is not None
+    assert found[1] == pytest.approx(s, rel=1e-4)
 
 
 def test_ten_gaussians_lose_nothing_by_a_consistent_margin():
