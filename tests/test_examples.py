@@ -78,16 +78,20 @@ def test_the_chapter_runs_and_shows_this_text(name, form):
     assert text.split("\n", 1)[1] in shown
 
 
-@pytest.mark.parametrize("form", ["plain", "perturbed"])
-@pytest.mark.parametrize("name", NAMES)
-def test_the_program_learnt_when_the_chapter_ran_it(name, form):
-    """The tests run the chapter's cells, and so the programs, in the real frameworks."""
+def scores(form: str, name: str) -> tuple[float, float]:
+    """Balanced accuracy and the tail's, in percent, when the chapter ran a program."""
     text = program(form, name).read_text().rstrip("\n")
-    said = [stdout(second) for first, second in PAIRS if joined(first, second) == text]
-    found = [re.search(r"balanced (\S+)%, tail (\S+)%", words) for words in said]
+    said = "".join(
+        stdout(second) for first, second in PAIRS if joined(first, second) == text
+    )
+    found = re.search(r"balanced (\S+)%, tail (\S+)%", said)
     assert found
-    for match in found:
-        assert match
-        balanced, tail = map(float, match.groups())
-        assert balanced > 60  # chance is 10
-        assert form == "plain" or tail > 60  # the plain programs' tails are below 75
+    return float(found[1]), float(found[2])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_programs_learnt_when_the_chapter_ran_them(name):
+    """The tests run the chapter's cells, and so the programs, in the real frameworks."""
+    plain, perturbed = scores("plain", name), scores("perturbed", name)
+    assert min(plain[0], perturbed[0]) > 60  # chance is 10
+    assert perturbed[1] > plain[1] + 5

@@ -57,6 +57,6 @@ def try_pair(first: str, second: str, data: LabelledImages) -> Cell:
 
 
 def compose_matrix(data: LabelledImages) -> dict[tuple[str, str], Cell]:
-    """Return the outcome of every unordered pair of :data:`NAMES`."""
+    """Return the outcome of every unordered pair of ``NAMES``."""
     pairs = combinations_with_replacement(NAMES, 2)
     return {pair: try_pair(*pair, data) for pair in pairs}

@@ -57,7 +57,7 @@ def label_adjustment(facts: Facts, tau: float = 1.0) -> Method:
 def tolerant(
     facts: Facts, kappa: float = 0.05, scale: float = 5.0, loss: ml.LabelLoss | None = None
 ) -> Method:
-    """Negative-tolerant regularisation: a bias and :class:`NegativeScale`."""
+    """Negative-tolerant regularisation: a bias and ``NegativeScale``."""
     shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, kappa / scale)
     base = ml.NegativeScale(loss or ml.BCELoss(), scale)
     return Method(shift, base_loss=base, task="multilabel")

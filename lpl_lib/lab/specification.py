@@ -122,7 +122,7 @@ class Specification(Section, frozen=True, kw_only=True):
             ``"data.noise"``, is a setting of the file that this method has otherwise.
         search: how the others are chosen.
         groups: head, medium and tail; ``None`` for balanced sets.
-        measures: what is recorded besides, of :data:`lpl_lib.lab.measures.MEASURES`.
+        measures: what is recorded besides, of :mod:`lpl_lib.lab.measures`.
     """
 
     name: str

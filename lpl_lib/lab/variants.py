@@ -21,7 +21,7 @@ class ConfidenceRatioBound(Bound):
 
     with class 1 the most frequent and class ``C`` the rarest. Ratios above 1 count as 1,
     so that no bound exceeds :math:`\epsilon + \Delta\epsilon`; where a confidence is not
-    known (the class was not seen) the ratio counts as 0. :class:`FrequencyBound` is the
+    known (the class was not seen) the ratio counts as 0. ``FrequencyBound`` is the
     reading of the released code.
 
     Args:
@@ -98,7 +98,7 @@ class QuadrantSplit(Split):
 
 
 def cdt(class_counts: ClassCounts, gamma: float = 0.05) -> VS:
-    r"""Class-dependent temperatures: :class:`VS` without the adjustment, ``tau=0``.
+    r"""Class-dependent temperatures: ``VS`` without the adjustment, ``tau=0``.
 
     Source: Ye et al. 2020, "Identifying and compensating for feature deviation in
     imbalanced deep learning" (arXiv 2001.01385), Eq. 2.
