@@ -10,20 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lpl_lib import (
-    L2,
-    LPL,
-    FixedBound,
-    FrequencyBound,
-    LInf,
-    RankSplit,
-)
+from lpl_lib import L2, LPL, FixedBound, FrequencyBound, LInf, RankSplit
 from lpl_lib.book.theory.boundary import optimal_bias
 from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors
+from lpl_lib.book.theory.tables import consistent_parts, consistent_table, table_posterior
 from lpl_lib.variation import class_relative_variation
 from tools import loss_variation
 
 PAGE = "book/perturbing/04-two-gaussians.html"
+BORDERS_PAGE = "book/perturbing/04b-which-error.html"
 BALL_PAGE = "book/learning/06-inner-problem.html"
 VARIATION_PAGE = "book/learning/08-long-tail.html"
 COLUMNS = ("plus", "minus", "average", "balanced", "worst")
@@ -47,6 +42,11 @@ def opened(browser, address: str, name: str):
 @pytest.fixture
 def figure(browser, server: str):
     yield from opened(browser, server + PAGE, "fig-4-try")
+
+
+@pytest.fixture
+def borders(browser, server: str):
+    yield from opened(browser, server + BORDERS_PAGE, "fig-4b-try")
 
 
 @pytest.fixture
@@ -189,7 +189,12 @@ def test_it_fits_a_phone(figure) -> None:
 
 @pytest.mark.parametrize(
     ("address", "name"),
-    [(PAGE, "fig-4-try"), (BALL_PAGE, "fig-6-try"), (VARIATION_PAGE, "fig-8-try")],
+    [
+        (PAGE, "fig-4-try"),
+        (BORDERS_PAGE, "fig-4b-try"),
+        (BALL_PAGE, "fig-6-try"),
+        (VARIATION_PAGE, "fig-8-try"),
+    ],
 )
 def test_the_still_figure_stays_where_no_script_runs(
     browser, server: str, address: str, name: str
@@ -203,11 +208,70 @@ def test_the_still_figure_stays_where_no_script_runs(
     page.close()
 
 
+VALUES = """e => Object.fromEntries(
+  [...e.querySelectorAll("[data-value]")].map(c => [c.dataset.value, c.textContent]))"""
+
+
+# --- chapter 4b: the borders of three classes ------------------------------------
+
+TABLE_SLIDERS = ("s", "d0", "d1", "d2", "e")
+
+
+def check_borders(borders) -> None:
+    """Table, odds at both ends of each border, and the verdict are the library's."""
+    s, *own, extra = (number(shown(borders, name)) for name in TABLE_SLIDERS)
+    table = consistent_table(torch.tensor([0.5, 0.3, 0.2]).double(), s)
+    table += torch.tensor(own).double().diag()
+    table[0, 1] += extra
+    texts = {key: number(text) for key, text in borders.evaluate(VALUES).items()}
+    for y, k in itertools.product(range(3), repeat=2):
+        assert abs(texts[f"delta-{y}-{k}"] - float(table[y, k])) < 0.005 + 1e-6
+    for i, (a, b, c) in enumerate(((0, 1, 2), (0, 2, 1), (1, 2, 0))):
+        for end, t in (("far", 1e-6), ("near", 1.0)):
+            logits = torch.zeros(3).double()
+            logits[c] = math.log(t)
+            eta = table_posterior(table, logits)
+            assert abs(texts[f"{end}-{i}"] - float(eta[a] / eta[b])) < DIGITS
+    verdict = "consistent for none" not in borders.locator(".words").inner_text()
+    assert verdict == (consistent_parts(table) is not None)
+
+
+def test_borders_show_the_odds_of_the_library(borders) -> None:
+    check_borders(borders)
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(8):
+        moves = torch.randint(-6, 7, (5,), generator=draw).tolist()
+        for slider, count in zip(TABLE_SLIDERS, moves, strict=True):
+            press(
+                borders, slider, *["ArrowRight" if count > 0 else "ArrowLeft"] * abs(count)
+            )
+        check_borders(borders)
+    for key in ("Home", "End"):
+        for slider in TABLE_SLIDERS:
+            press(borders, slider, key)
+        check_borders(borders)
+
+
+def test_examples_of_tables_and_words(borders) -> None:
+    for name, says in (
+        ("LA", "and for the balanced error"),
+        ("LA, margin", "and for the balanced error"),
+        ("LA + LPL", "1 and 2 bends most"),
+        ("All own logits up", "consistent for none"),
+        ("One entry", "consistent for none"),
+        ("Start again", "1 and 2 bends most"),
+    ):
+        borders.get_by_role("button", name=name, exact=True).press("Enter")
+        check_borders(borders)
+        assert says in borders.locator(".words").inner_text()
+    assert words_are_announced(borders)
+    inside = borders.evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert inside
+
+
 # --- chapter 6: the loss over the ball ------------------------------------------
 
 LOGITS = ("u0", "u1", "u2")
-VALUES = """e => Object.fromEntries(
-  [...e.querySelectorAll("[data-value]")].map(c => [c.dataset.value, c.textContent]))"""
 CHECKED = "e => e.querySelector('input:checked').value"
 DIGITS = 0.0005 + 1e-6  # three decimals are shown
 

@@ -15,14 +15,11 @@ from torch import Tensor
 
 from lpl_lib import ISDA, L2, ConfidenceSplit, LogitAdjustment, loss_variation
 from lpl_lib.book.theory.boundary import optimal_bias
-from lpl_lib.book.theory.consistency import (
-    symmetric_posterior,
-    symmetric_table,
-    table_posterior,
-)
+from lpl_lib.book.theory.consistency import symmetric_posterior, symmetric_table
 from lpl_lib.book.theory.gaussians import TwoGaussians
 from lpl_lib.book.theory.logistic import logistic_fit
 from lpl_lib.book.theory.sliding import sliding_point
+from lpl_lib.book.theory.tables import table_posterior
 from lpl_lib.book.theory.weights import gap_weight
 from lpl_lib.lpl import Algorithm1
 from lpl_lib.lpl.confidence import ClassStatistics

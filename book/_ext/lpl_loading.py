@@ -26,6 +26,7 @@ from sphinx.application import Sphinx
 WIDE = 800  # pixels; a narrower figure is legible at any width
 MOVING = {  # the scripts of each moving figure, by the name of the figure
     "fig-4-try": ("figures.js", "two-gaussians.js"),
+    "fig-4b-try": ("figures.js", "three-class-borders.js"),
     "fig-6-try": ("figures.js", "three-class-ball.js"),
     "fig-8-try": ("figures.js", "loss-variation-data.js", "loss-variation.js"),
 }

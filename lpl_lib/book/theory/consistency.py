@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lpl_lib.book.theory.tables import check_table
+
 
 def threshold_odds(gap_plus: Tensor | float, gap_minus: Tensor | float) -> Tensor:
     r"""Return the posterior odds at which the best binary score changes sign.
@@ -31,40 +33,6 @@ def threshold_odds(gap_plus: Tensor | float, gap_minus: Tensor | float) -> Tenso
     return torch.sigmoid(down) / torch.sigmoid(up)
 
 
-def table_posterior(table: Tensor, logits: Tensor) -> Tensor:
-    r"""Return the posterior for which these logits are best under a table.
-
-    Row :math:`y` of the matrix :math:`P` is :math:`\mathrm{softmax}(u + \delta_y)`. The
-    logits are best exactly if :math:`\eta^\top P = \eta^\top`: :math:`\eta` is the
-    stationary distribution of :math:`P`, which is unique.
-
-    Args:
-        table: ``(C, C)``, floating; row ``y`` is added to the logits of class ``y``.
-        logits: ``(..., C)``.
-
-    Returns:
-        ``(..., C)``, float64, positive, with sum 1.
-
-    Raises:
-        ValueError: a table that is not square, logits of another number of classes.
-
-    >>> table = torch.tensor([[0.0, 1.0], [0.0, 1.0]])       # the same row: LA-like
-    >>> table_posterior(table, torch.tensor([0.0, -1.0]))
-    tensor([0.5000, 0.5000], dtype=torch.float64)
-    """
-    size = _check_table(table)
-    if logits.shape[-1] != size:
-        raise ValueError(f"logits must have {size} classes, got {tuple(logits.shape)}")
-    moved = logits.double()[..., None, :] + table.double()
-    chain = moved.softmax(-1)
-    # (P^T - I) eta = 0 has one equation too many: put "the sum is 1" in its place.
-    system = chain.transpose(-1, -2) - torch.eye(size, dtype=torch.float64)
-    system[..., -1, :] = 1
-    right = torch.zeros(*chain.shape[:-1], dtype=torch.float64)
-    right[..., -1] = 1
-    return torch.linalg.solve(system, right)
-
-
 def symmetric_table(gaps: Tensor) -> Tensor:
     r"""Return the table :math:`\delta_y = \tfrac12 G_y (\mathbf 1 - 2 e_y)`, ``(C, C)``.
 
@@ -75,8 +43,7 @@ def symmetric_table(gaps: Tensor) -> Tensor:
     tensor([[-1.,  1.],
             [ 0., -0.]])
     """
-    eye = torch.eye(len(gaps), dtype=gaps.dtype)
-    return gaps[:, None] / 2 * (1 - 2 * eye)
+    return gaps[:, None] / 2 * (1 - 2 * torch.eye(len(gaps), dtype=gaps.dtype))
 
 
 def symmetric_posterior(probability: Tensor, gaps: Tensor) -> Tensor:
@@ -98,51 +65,6 @@ def symmetric_posterior(probability: Tensor, gaps: Tensor) -> Tensor:
     q = probability.double()
     shares = q * (1 + torch.expm1(-gaps.double()) * q)
     return shares / shares.sum(-1, keepdim=True)
-
-
-def symmetric_minimiser(posterior: Tensor, gaps: Tensor) -> Tensor:
-    r"""Return the best probabilities under symmetric gaps: :func:`symmetric_posterior`
-    turned round.
-
-    Given the scale :math:`s` in :math:`q_y(1 - \kappa_y q_y) = s\,\eta_y`, each class is
-    a quadratic, of which the smaller root counts, except perhaps for the class with the
-    largest :math:`\kappa_y\eta_y`. So that class's :math:`q` is found by bisection on its
-    log-odds, the sum of all being 1.
-
-    Args:
-        posterior: :math:`\eta`, ``(..., C)``, positive, with sum 1.
-        gaps: :math:`G`, ``(C,)``, in nats.
-
-    Returns:
-        ``(..., C)``, float64, positive, with sum 1 up to rounding.
-
-    Raises:
-        ValueError: a posterior that is not positive, or whose sum is not 1.
-
-    >>> eta = symmetric_posterior(torch.tensor([0.7, 0.2, 0.1]), torch.tensor([3.0, 0, -1]))
-    >>> symmetric_minimiser(eta, torch.tensor([3.0, 0.0, -1.0]))
-    tensor([0.7000, 0.2000, 0.1000], dtype=torch.float64)
-    """
-    eta = posterior.double()
-    if not bool((eta > 0).all()) or not bool(((eta.sum(-1) - 1).abs() < 1e-6).all()):
-        raise ValueError("posterior must be positive with sum 1 in each row")
-    kappa = -torch.expm1(-gaps.double()).expand_as(eta)
-    leaning = torch.where((kappa > 0).any(-1, keepdim=True), kappa * eta, eta)
-    first = leaning.argmax(-1, keepdim=True)
-    own_eta, own_kappa = eta.gather(-1, first), kappa.gather(-1, first)
-    low = torch.full_like(own_eta, -700.0)
-    high = -low
-
-    def all_of(own: Tensor) -> Tensor:
-        scaled = own * (1 - own_kappa * own) / own_eta * eta
-        root = (1 - 4 * kappa * scaled).clamp(min=0).sqrt()
-        return (2 * scaled / (1 + root)).scatter(-1, first, own)
-
-    for _ in range(70):  # 1400 / 2^70 is below rounding
-        middle = (low + high) / 2
-        short = all_of(torch.sigmoid(middle)).sum(-1, keepdim=True) < 1
-        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
-    return all_of(torch.sigmoid((low + high) / 2))
 
 
 def tie_odds(probability: Tensor, gap_a: float, gap_b: float) -> Tensor:
@@ -180,14 +102,8 @@ def shared_part(table: Tensor) -> tuple[Tensor, float]:
     >>> g.tolist(), round(share, 6)
     ([-0.5, 0.5], 1.0)
     """
-    size = _check_table(table)
+    size = check_table(table)
     centred = table - table.mean(1, keepdim=True)
     shared = centred.mean(0)
     share = size * shared.square().sum() / centred.square().sum()
     return shared, float(share)
-
-
-def _check_table(table: Tensor) -> int:
-    if table.ndim != 2 or table.shape[0] != table.shape[1] or not len(table):
-        raise ValueError(f"table must have shape (C, C), got {tuple(table.shape)}")
-    return len(table)
