@@ -37,6 +37,7 @@ from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.theory.boundary import optimal_bias
 from lpl_lib.book.theory.confusion import soft_confusion
 from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors
+from lpl_lib.book.theory.tables import consistent_table
 from lpl_lib.lab.intervals import mean_interval
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
 from lpl_lib.multilabel import BCELoss, average_precision
@@ -218,6 +219,7 @@ LIBRARY: dict[str, Callable[..., Any]] = {
     "chapter02.check_ldam_loss": lambda u, y, n, m: PerturbedLoss(LDAM(n, m))(u, y),
     "chapter03.check_rise": noise_rise,
     "chapter04.check_errors": library_errors,
+    "chapter04b.check_margins": lambda prior, s: consistent_table(prior, s),
     "chapter05.check_signs": library_signs,
     "chapter06.check_power_steps": library_steps,
     "chapter06b.check_confusion": soft_confusion,
