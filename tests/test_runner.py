@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from lpl_lib.lab.__main__ import main
@@ -181,6 +183,54 @@ def test_the_command_line_searches_runs_and_prints(tmp_path, capsys):
 def test_what_the_command_line_refuses(tmp_path, capsys, arguments, message):
     assert line(tmp_path, *arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--jobs", "--threads", "--minutes"])
+@pytest.mark.parametrize("value", ["0", "-1", "two"])
+def test_numbers_of_the_command_line_are_positive(tmp_path, capsys, option, value):
+    with pytest.raises(SystemExit):
+        line(tmp_path, "digits", f"{option}={value}")
+    assert f"{option}: must be a whole number" in capsys.readouterr().err
+
+
+def command(tmp_path: Path, *more: str) -> subprocess.Popen[str]:
+    """The command in a process of its own, busy for longer than any test waits."""
+    words = [sys.executable, "-m", "lpl_lib.lab", "digits", "--methods", "cross-entropy"]
+    words += ["--set", "recipe.epochs=100000", "model.width=4", "--cpu", "--quiet"]
+    words += ["--results", str(tmp_path), "--checkpoints", str(tmp_path / "runs"), *more]
+    return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def begun(process: subprocess.Popen[str], tmp_path: Path, runs: int) -> list[Path]:
+    """Wait for the runs to begin; return their locks."""
+    while len(locks := list((tmp_path / "runs").glob("*.lock"))) < runs:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    return locks
+
+
+@pytest.mark.process
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path):
+    """Row 21 of the faults."""
+    process = command(tmp_path)
+    begun(process, tmp_path, 1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert said == "interrupted; the same command goes on\n"
+    assert process.returncode == 130
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_jobs_end_with_the_command_that_started_them(tmp_path, ending):
+    """Row 21 of the faults."""
+    process = command(tmp_path, "--jobs", "2")
+    locks = begun(process, tmp_path, 2)
+    process.send_signal(ending)
+    process.communicate(timeout=60)  # its pipe closes when the last child has ended
+    for lock in locks:
+        FileLock(lock).acquire(timeout=0).lock.release()
+    assert not list(tmp_path.glob("*.jsonl"))
 
 
 def test_a_folder_of_images_is_a_source(tmp_path, monkeypatch, capsys):

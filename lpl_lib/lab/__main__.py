@@ -9,19 +9,13 @@ python -m lpl_lib.lab mine.toml                # your own images
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lpl_lib.lab.records import RESULTS, read
 from lpl_lib.lab.specification import Specification, available, load
-
-if TYPE_CHECKING:  # at run time where it is used: --help need not wait for it
-    from lpl_lib.lab.plan import Run
 
 # a plan tried on noise, on the CPU
 TINY = ("data.name=random", "data.imbalance_ratio=2", "recipe.epochs=1", "seeds=1")
@@ -44,22 +38,21 @@ def parser() -> argparse.ArgumentParser:
     add("--table", action="store_true", help="print the table of what is recorded")
     add("--missing", action="store_true", help="list the runs that are not recorded")
     add("--tiny", action="store_true", help="try the plan on noise, in runs/tiny")
-    add("--jobs", type=int, default=1, metavar="K", help="processes at once")
-    add("--threads", type=int, metavar="T", help="CPU threads of each process")
-    add("--minutes", type=float, metavar="M", help="pause after M minutes")
+    add("--jobs", type=_positive, default=1, metavar="K", help="processes at once")
+    add("--threads", type=_positive, metavar="T", help="CPU threads of each process")
+    add("--minutes", type=_positive, metavar="M", help="pause after M minutes")
     add("--cpu", action="store_true", help="stay on the CPU although there is a GPU")
     add("--quiet", action="store_true", help="no progress bar")
-    add(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="as recipe.epochs=3",
-    )
+    add("--set", nargs="+", action="extend", default=[], metavar="recipe.epochs=3")
     add("--results", type=Path, default=RESULTS, metavar="DIR")
     add("--checkpoints", type=Path, default=Path("runs"), metavar="DIR")
     return command
+
+
+def _positive(text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, got {text!r}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,26 +65,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.began = time.monotonic()
     try:
         for name in options.experiment:
-            spec = _spec(name, options)
+            short = ["search.epochs=1"] if options.tiny and load(name).search else []
+            spec = load(name, options.set + short)
             for search in (True, False) if options.all else (options.search,):
-                status = _stage(spec, search, options)
-                if status:
+                if status := _stage(spec, search, options):
                     return status
         return 0
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-
-
-def _spec(name: str, options: argparse.Namespace) -> Specification:
-    overrides = list(options.set)
-    if options.tiny and load(name).search:
-        overrides.append("search.epochs=1")
-    return load(name, overrides)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130  # the shell's status for Ctrl-C
 
 
 def _stage(spec: Specification, search: bool, options: argparse.Namespace) -> int:
     """The trial runs or the test runs of one experiment, or what is to be said of them."""
+    from lpl_lib.lab.jobs import work
     from lpl_lib.lab.plan import planned, search_runs
 
     ledger = options.results / f"{spec.name}.jsonl"
@@ -109,51 +99,7 @@ def _stage(spec: Specification, search: bool, options: argparse.Namespace) -> in
         missing = [run for run in runs if run.key not in recorded]
         print(*missing, f"{len(missing)} of {len(runs)} runs are missing", sep="\n")
         return 0
-    if options.jobs == 1 or not runs:
-        _work(runs, options)
-        return 0
-    from lpl_lib.lab.problem import load_source
-
-    if spec.data.name in ("cifar10", "cifar100"):
-        load_source(spec.data)  # one download; the processes find it there
-    # processes of their own on the same list: locks keep them apart
-    options.quiet = True
-    options.threads = options.threads or max((os.cpu_count() or 1) // options.jobs, 1)
-    processes = multiprocessing.get_context("spawn")
-    workers = [
-        processes.Process(target=_work, args=(runs, options), daemon=True)
-        for _ in "x" * options.jobs
-    ]
-    try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        return max(abs(worker.exitcode or 0) for worker in workers)
-    finally:
-        for worker in workers:
-            worker.terminate()
-
-
-def _work(runs: list[Run], options: argparse.Namespace) -> None:
-    """Do runs, in this process."""
-    import torch
-
-    from lpl_lib.lab.problem import look_anew
-    from lpl_lib.lab.runner import run_all
-
-    look_anew()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    until = None if options.minutes is None else options.began + 60 * options.minutes
-    run_all(
-        runs,
-        options.results,
-        options.checkpoints,
-        until=until,
-        cpu=options.cpu,
-        progress=False if options.quiet else None,
-    )
+    return work(runs, options)
 
 
 def _show(spec: Specification, methods: list[str], ledger: Path) -> int:
@@ -182,13 +128,12 @@ def _methods(spec: Specification, wanted: Sequence[str] | None) -> list[str]:
 def _seeds(wanted: Sequence[str] | None, spec: Specification) -> list[int]:
     if not wanted:
         return list(range(spec.seeds))
-    seeds: list[int] = []
-    for part in wanted:
-        first, _, last = part.partition("-")
-        try:
-            seeds += range(int(first), int(last or first) + 1)
-        except ValueError:
-            raise ValueError(f"--seeds must be numbers or ranges, got {part!r}") from None
+    try:
+        ends = [[int(number) for number in part.split("-")] for part in wanted]
+    except ValueError:
+        shown = " ".join(wanted)
+        raise ValueError(f"--seeds must be numbers or ranges, got {shown!r}") from None
+    seeds = [seed for end in ends for seed in range(end[0], end[-1] + 1)]
     if not seeds:
         raise ValueError(f"--seeds must name at least one seed, got {' '.join(wanted)}")
     return list(dict.fromkeys(seeds))
