@@ -209,15 +209,15 @@ def begun(process: subprocess.Popen[str], tmp_path: Path, runs: int) -> list[Pat
     return locks
 
 
-@pytest.mark.process
-def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path):
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     """Row 21 of the faults."""
-    process = command(tmp_path)
-    begun(process, tmp_path, 1)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert said == "interrupted; the same command goes on\n"
-    assert process.returncode == 130
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lpl_lib.lab.runner.execute", interrupted)
+    assert line(tmp_path, "digits", "--methods", "cross-entropy") == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on\n"
 
 
 @pytest.mark.process

@@ -111,8 +111,8 @@ def _show(spec: Specification, methods: list[str], ledger: Path) -> int:
         raise ValueError(
             f"no test run of {spec.name} is recorded yet: python -m lpl_lib.lab {spec.name}"
         )
-    first = next(iter(spec.methods))
-    print(f"### {spec.title}\n\n{markdown(table(runs), over=[first])}\n\n{origin(runs)}")
+    shown = markdown(table(runs), over=list(spec.methods)[:1])
+    print(f"### {spec.title}\n\n{shown}\n\n{origin(runs)}")
     return 0
 
 

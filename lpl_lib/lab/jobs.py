@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
+import time
 
 import torch
 
@@ -50,13 +51,13 @@ def _work(runs: list[Run], options: argparse.Namespace) -> None:
 def _worker(runs: list[Run], options: argparse.Namespace) -> None:
     """Do runs, in a process that ends with the command that started it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # the command says so
         _work(runs, options)
-    except KeyboardInterrupt:  # the command says so
-        sys.exit(1)
 
 
 def _end_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()  # whatever ends it, a signal that it cannot catch included
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # so that no file is left half written
+        time.sleep(3)
+        os._exit(1)
