@@ -27,6 +27,5 @@ for epoch in range(30):
         criterion(model(images), targets).backward()
         optimizer.step()
 
-logits = predict(model, test.images)
-accuracy = class_accuracy(logits, test.targets)
+accuracy = class_accuracy(predict(model, test.images), test.targets)
 print(f"balanced {accuracy.mean():.1%}, tail {accuracy[n < 10].mean():.1%}")
