@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
+from typing import Any
 
 import torch
 
@@ -17,7 +17,7 @@ from lpl_lib.lab.problem import load_source, look_anew
 from lpl_lib.lab.runner import run_all
 
 
-def work(runs: list[Run], options: argparse.Namespace) -> int:
+def work(runs: list[Run], options: Any) -> int:
     """Do the runs as the options of the command line say; return the exit status."""
     if options.jobs == 1 or not runs:
         _work(runs, options)
@@ -39,7 +39,7 @@ def work(runs: list[Run], options: argparse.Namespace) -> int:
     return max(abs(worker.exitcode or 0) for worker in workers)
 
 
-def _work(runs: list[Run], options: argparse.Namespace) -> None:
+def _work(runs: list[Run], options: Any) -> None:
     look_anew()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -48,7 +48,7 @@ def _work(runs: list[Run], options: argparse.Namespace) -> None:
     run_all(runs, options.results, options.checkpoints, until=until, **common)
 
 
-def _worker(runs: list[Run], options: argparse.Namespace) -> None:
+def _worker(runs: list[Run], options: Any) -> None:
     """Do runs, in a process that ends with the command that started it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):  # the command says so
