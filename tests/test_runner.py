@@ -176,6 +176,7 @@ def test_the_command_line_searches_runs_and_prints(tmp_path, capsys):
         (["nothing"], "experiment must be one of"),
         (["digits", "--methods", "LAA"], "--methods must be among"),
         (["digits", "--seeds", "one"], "--seeds must be numbers or ranges, got 'one'"),
+        (["digits", "--seeds", "1-2-3"], "must be numbers or ranges, got '1-2-3'"),
         (["digits", "--table"], "no test run of digits is recorded yet"),
         (["digits", "--set", "recipe.epoch=1"], "unknown field `epoch`"),
     ],
@@ -203,8 +204,10 @@ def command(tmp_path: Path, *more: str) -> subprocess.Popen[str]:
 
 def begun(process: subprocess.Popen[str], tmp_path: Path, runs: int) -> list[Path]:
     """Wait for the runs to begin; return their locks."""
+    end = time.monotonic() + 120
     while len(locks := list((tmp_path / "runs").glob("*.lock"))) < runs:
         assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
         time.sleep(0.1)
     return locks
 
@@ -218,6 +221,23 @@ def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path, capsys, monkeypatch
     monkeypatch.setattr("lpl_lib.lab.runner.execute", interrupted)
     assert line(tmp_path, "digits", "--methods", "cross-entropy") == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on\n"
+
+
+@pytest.mark.process
+def test_a_worker_that_is_interrupted_alone_does_not_pass_for_one_that_is_done():
+    """A sibling of row 21."""
+    said = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import lpl_lib.lab.jobs as jobs\n"
+            "def interrupted(*_): raise KeyboardInterrupt\n"
+            "jobs._work = interrupted\n"
+            "jobs._worker([], None)",
+        ],
+        cwd=ROOT,
+        check=False,
+    )
+    assert said.returncode == 1
 
 
 @pytest.mark.process

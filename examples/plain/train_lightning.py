@@ -28,7 +28,10 @@ class Classifier(L.LightningModule):
 L.seed_everything(0)
 model = Classifier()
 loader = DataLoader(TensorDataset(*train), 64, shuffle=True, drop_last=True)
-L.Trainer(max_epochs=30, barebones=True).fit(model, loader)
+trainer = L.Trainer(
+    max_epochs=30, logger=False, enable_checkpointing=False,
+    enable_model_summary=False, enable_progress_bar=False)
+trainer.fit(model, loader)
 
 accuracy = class_accuracy(predict(model.net, test.images), test.targets)
 print(f"balanced {accuracy.mean():.1%}, tail {accuracy[n < 10].mean():.1%}")

@@ -43,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     add("--minutes", type=_positive, metavar="M", help="pause after M minutes")
     add("--cpu", action="store_true", help="stay on the CPU although there is a GPU")
     add("--quiet", action="store_true", help="no progress bar")
-    add("--set", nargs="+", action="extend", default=[], metavar="recipe.epochs=3")
+    change = "change the specification, as recipe.epochs=3"
+    add("--set", nargs="+", action="extend", default=[], metavar="K=V", help=change)
     add("--results", type=Path, default=RESULTS, metavar="DIR")
     add("--checkpoints", type=Path, default=Path("runs"), metavar="DIR")
     return command
@@ -128,12 +129,13 @@ def _methods(spec: Specification, wanted: Sequence[str] | None) -> list[str]:
 def _seeds(wanted: Sequence[str] | None, spec: Specification) -> list[int]:
     if not wanted:
         return list(range(spec.seeds))
-    try:
-        ends = [[int(number) for number in part.split("-")] for part in wanted]
-    except ValueError:
-        shown = " ".join(wanted)
-        raise ValueError(f"--seeds must be numbers or ranges, got {shown!r}") from None
-    seeds = [seed for end in ends for seed in range(end[0], end[-1] + 1)]
+    seeds: list[int] = []
+    for part in wanted:
+        first, _, last = part.partition("-")
+        try:
+            seeds += range(int(first), int(last or first) + 1)
+        except ValueError:
+            raise ValueError(f"--seeds must be numbers or ranges, got {part!r}") from None
     if not seeds:
         raise ValueError(f"--seeds must name at least one seed, got {' '.join(wanted)}")
     return list(dict.fromkeys(seeds))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -25,13 +24,11 @@ def work(runs: list[Run], options: Any) -> int:
     if runs[0].spec.data.name in ("cifar10", "cifar100"):
         load_source(runs[0].spec.data)  # one download; the processes find it there
     # processes of their own on the same list: locks keep them apart
+    number, spawn = options.jobs, multiprocessing.get_context("spawn").Process
     options.quiet = True
-    options.threads = options.threads or max((os.cpu_count() or 1) // options.jobs, 1)
-    processes = multiprocessing.get_context("spawn")
-    workers = [
-        processes.Process(target=_worker, args=(runs, options), daemon=True)
-        for _ in range(options.jobs)
-    ]
+    options.threads = options.threads or max((os.cpu_count() or 1) // number, 1)
+    common: dict[str, Any] = {"target": _worker, "args": (runs, options), "daemon": True}
+    workers = [spawn(**common) for _ in range(number)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -41,8 +38,7 @@ def work(runs: list[Run], options: Any) -> int:
 
 def _work(runs: list[Run], options: Any) -> None:
     look_anew()
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads or torch.get_num_threads())
     until = None if options.minutes is None else options.began + 60 * options.minutes
     common = {"cpu": options.cpu, "progress": False if options.quiet else None}
     run_all(runs, options.results, options.checkpoints, until=until, **common)
@@ -51,8 +47,10 @@ def _work(runs: list[Run], options: Any) -> None:
 def _worker(runs: list[Run], options: Any) -> None:
     """Do runs, in a process that ends with the command that started it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(KeyboardInterrupt):  # the command says so
+    try:
         _work(runs, options)
+    except KeyboardInterrupt:  # the command says so
+        os._exit(1)
 
 
 def _end_with_parent() -> None:
