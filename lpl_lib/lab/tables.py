@@ -221,18 +221,18 @@ def verdict(error: float, frame: pd.DataFrame, method: str) -> tuple[Interval | 
         method: its name.
 
     Returns:
-        our error, ``None`` if not run; and ``"not run: needs a GPU"``, ``"one seed: no
+        our error, ``None`` if not run; and ``"not run"``, ``"one seed: no
         verdict"``, ``"reproduced"`` (the published figure lies in our 95 % interval, or
         less than half a point from our mean), ``"ours is lower"``, ``"ours is higher"``.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"method": ["LA"] * 3, "all": [78.0, 77.5, 77.0]})
     >>> verdict(22.3, frame, "LA")[1], verdict(29.6, frame, "LPL")[1]
-    ('reproduced', 'not run: needs a GPU')
+    ('reproduced', 'not run')
     """
     values = [] if frame.empty else [*frame.loc[frame["method"] == method, "all"]]
     if not values:
-        return None, "not run: needs a GPU"
+        return None, "not run"
     ours = interval([100 - value for value in values])
     if len(values) == 1:
         return ours, "one seed: no verdict"
