@@ -20,6 +20,7 @@ class FocalLoss(FullPrecision):
             in LDAM's experiments on long-tailed CIFAR.
         weight: of the classes, ``(C,)``, for a weighted mean as in
             ``nn.CrossEntropyLoss``; ``None`` weighs all alike.
+        ignore_index: the label of samples that do not count.
 
     Source: Lin et al. 2017, "Focal loss for dense object detection", Eq. 4 and 5, for
     softmax.
@@ -30,9 +31,12 @@ class FocalLoss(FullPrecision):
 
     weight: Tensor | None
 
-    def __init__(self, gamma: float = 1.0, weight: Tensor | None = None) -> None:
+    def __init__(
+        self, gamma: float = 1.0, weight: Tensor | None = None, ignore_index: int = -100
+    ) -> None:
         super().__init__()
         self.gamma = check_number(gamma, "gamma")
+        self.ignore_index = ignore_index
         self.register_buffer("weight", weight)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -43,15 +47,17 @@ class FocalLoss(FullPrecision):
                 "linear in them, as mixed targets need"
             )
         weight = None if self.weight is None else self.weight.to(logits.dtype)
+        ignored = self.ignore_index
         if self.gamma == 0:  # 0 ** 0 has no gradient to speak of
-            return F.cross_entropy(logits, targets, weight)
-        loss = F.cross_entropy(logits, targets, reduction="none")
+            return F.cross_entropy(logits, targets, weight, ignore_index=ignored)
+        loss = F.cross_entropy(logits, targets, ignore_index=ignored, reduction="none")
         # 1 - p to full precision, and off zero, where a power below 1 has no slope
         missed = -torch.expm1(-loss)
         loss = missed.clamp(min=1e-12) ** self.gamma * loss
-        if weight is None:
-            return loss.mean()
-        return (weight[targets] * loss).sum() / weight[targets].sum()
+        counts = (targets != ignored).to(logits.dtype)
+        if weight is not None:
+            counts = counts * weight[targets.where(targets != ignored, 0)]
+        return (counts * loss).sum() / counts.sum()
 
 
 def class_balanced_weights(class_counts: ClassCounts, beta: float = 0.9999) -> Tensor:

@@ -2,18 +2,21 @@
 
 Checks of shapes and types cost nothing. Checks of *values* (labels in range, logits
 finite) read the tensor, which on a GPU would make the host wait for the device; so
-they run on the CPU, and elsewhere on request.
+they run on the CPU, and elsewhere on request; unasked, a GPU checks the labels by
+itself and stops at a later call (an asynchronous assertion).
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
-from typing import Literal, SupportsIndex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, SupportsIndex
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 Task = Literal["multiclass", "multilabel"]
 """One class a sample, or any number of labels a sample."""
@@ -21,8 +24,12 @@ Task = Literal["multiclass", "multilabel"]
 BaseLoss = Callable[[Tensor, Tensor], Tensor]
 """Maps logits ``(B, C)`` and targets ``(B,)``, or floating ``(B, C)``, to a loss."""
 
-ClassCounts = Sequence[float] | Tensor
-"""Training images per class: any sequence, array or tensor of ``C`` positive numbers."""
+ClassCounts = Sequence[float] | Mapping[int, float] | Tensor
+"""Training images per class: a sequence, array or tensor of ``C`` positive numbers, class
+by class; or a mapping (a ``Counter``, a pandas ``Series``) from the labels 0 to C - 1."""
+
+LARGEST_COUNT = 1e15  # of images; float64 tells neighbours apart up to there
+LARGEST_NUMBER = 1e6  # of nats, steps, weights: beyond it float32 logits mean nothing
 
 
 def check_class_counts(class_counts: ClassCounts, name: str = "class_counts") -> Tensor:
@@ -30,17 +37,32 @@ def check_class_counts(class_counts: ClassCounts, name: str = "class_counts") ->
 
     Raises:
         ValueError: not one-dimensional, empty, or a count that is not positive and
-            finite. A class without images has no prior: drop it or merge it.
+            at most 1e15; keys of a mapping that are not the labels. A class without
+            images has no prior: drop it or merge it.
 
     >>> check_class_counts([50, 5])
+    tensor([50.,  5.], dtype=torch.float64)
+    >>> check_class_counts({1: 5, 0: 50})
     tensor([50.,  5.], dtype=torch.float64)
     >>> check_class_counts([50, 0])
     Traceback (most recent call last):
     ...
-    ValueError: class_counts must be positive and finite, got 0.0 for class 1
+    ValueError: class_counts must be positive and finite, got 0.0 for class 1 (at most 1e+15)
     """
+    given: Any = class_counts
+    if hasattr(given, "to_dict"):  # a pandas Series goes by its index
+        given = given.to_dict()
+    if isinstance(given, Mapping):
+        if set(given) != set(range(len(given))):
+            raise ValueError(
+                f"{name} must be keyed by the labels 0 to {max(len(given) - 1, 0)}, got "
+                f"{list(given)[:5]}: put named classes into the order of their labels, as "
+                "[counts[name] for name in dataset.classes]"
+            )
+        given = [given[label] for label in range(len(given))]
     try:
-        counts = torch.as_tensor(class_counts, dtype=torch.float64, device="cpu")
+        given = given.tolist() if hasattr(given, "tolist") else given  # of NumPy, a copy
+        counts = torch.as_tensor(given, dtype=torch.float64, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{name} must be a list with one count per class, got {class_counts!r}"
@@ -50,12 +72,12 @@ def check_class_counts(class_counts: ClassCounts, name: str = "class_counts") ->
             f"{name} must be a non-empty one-dimensional list with one count per "
             f"class, got shape {tuple(counts.shape)}"
         )
-    bad = ~(torch.isfinite(counts) & (counts > 0))
+    bad = ~((counts > 0) & (counts <= LARGEST_COUNT))
     if bad.any():
         first = int(bad.nonzero()[0])
         raise ValueError(
             f"{name} must be positive and finite, got {counts[first].item()} "
-            f"for class {first}"
+            f"for class {first} (at most {LARGEST_COUNT:g})"
         )
     return counts
 
@@ -63,7 +85,7 @@ def check_class_counts(class_counts: ClassCounts, name: str = "class_counts") ->
 def check_number(
     value: float, name: str, *, minimum: float = 0.0, strict: bool = False
 ) -> float:
-    """Return ``value`` as a float at or above (``strict``: above) ``minimum``.
+    """Return ``value`` as a float at or above (``strict``: above) ``minimum``, up to 1e6.
 
     >>> check_number(-0.5, "bound")
     Traceback (most recent call last):
@@ -74,7 +96,7 @@ def check_number(
         raise ValueError(f"{name} must be a number such as 0.1, got {value!r}")
     try:
         number = float(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{name} must be a number, got {value!r}") from error
     in_range = number > minimum if strict else number >= minimum
     if not (math.isfinite(number) and in_range):
@@ -82,6 +104,8 @@ def check_number(
         raise ValueError(
             f"{name} must be a finite number {relation} {minimum:g}, got {value}"
         )
+    if number > LARGEST_NUMBER:
+        raise ValueError(f"{name} must be at most {LARGEST_NUMBER:g}, got {value}")
     return number
 
 
@@ -119,12 +143,15 @@ def check_batch(
     >>> check_batch(torch.zeros(2, 3), torch.tensor([0, 3]))
     Traceback (most recent call last):
     ...
-    ValueError: targets must lie in [0, 2], got labels from 0 to 3
+    ValueError: targets must lie in [0, 2], got labels from 0 to 3; a label to leave out ...
     """
     check_logits(logits, num_classes)
     if not isinstance(targets, Tensor) or not _is_integer(targets.dtype):
         kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
-        raise ValueError(f"targets must be a tensor of integer labels, got {kind}")
+        raise ValueError(
+            f"targets must be a tensor of integer labels, got {kind}; for one-hot "
+            "targets pass targets.int().argmax(1)"
+        )
     if targets.shape != logits.shape[:1]:
         remedy = "; for one-hot targets pass targets.argmax(1)" if targets.ndim == 2 else ""
         raise ValueError(
@@ -133,13 +160,26 @@ def check_batch(
         )
     check_devices(logits, targets)
     if reads_values(logits, values):
-        low, high = (int(bound) for bound in torch.aminmax(targets))
-        if low < 0 or high >= logits.shape[1]:
-            raise ValueError(
-                f"targets must lie in [0, {logits.shape[1] - 1}], "
-                f"got labels from {low} to {high}"
-            )
+        check_in_range(targets.long(), logits.shape[1])
         check_finite(logits)
+
+
+def in_range(targets: Tensor, num_classes: int) -> bool:
+    """Whether all labels lie in ``[0, num_classes)``; a look at their values."""
+    if not len(targets):
+        return True
+    low, high = torch.aminmax(targets)
+    return int(low) >= 0 and int(high) < num_classes
+
+
+def check_in_range(targets: Tensor, num_classes: int) -> None:
+    """Check that int64 labels lie in ``[0, num_classes)``; a look at their values."""
+    if not in_range(targets, num_classes):
+        raise ValueError(
+            f"targets must lie in [0, {num_classes - 1}], got labels from "
+            f"{int(targets.min())} to {int(targets.max())}; a label to leave out is "
+            "PerturbedLoss's ignore_index"
+        )
 
 
 def check_label_batch(
@@ -181,6 +221,12 @@ def check_label_batch(
         check_finite(logits)
 
 
+def is_label(targets: Tensor, *, soft: bool = False) -> Tensor:
+    """Which targets are 0 or 1, or with ``soft`` between them; NaN is not."""
+    nearest = targets.clamp(0, 1)
+    return targets == (nearest if soft else nearest.round())
+
+
 def check_label_values(targets: Tensor, *, soft: bool = False) -> None:
     """Check that all targets are 0 or 1, or with ``soft`` between them.
 
@@ -189,7 +235,7 @@ def check_label_values(targets: Tensor, *, soft: bool = False) -> None:
     ...
     ValueError: targets must be 0 or 1, got 0.9 for sample 0, label 1 (1 such value in all)
     """
-    allowed = (targets >= 0) & (targets <= 1) if soft else (targets == 0) | (targets == 1)
+    allowed = is_label(targets, soft=soft)
     if not allowed.all():
         row, column = (int(i) for i in (~allowed).nonzero()[0])
         count = int((~allowed).sum())
@@ -230,7 +276,8 @@ def check_logits(logits: Tensor, num_classes: int | None = None) -> None:
         kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
         wrapped = "; pass its .logits" if hasattr(logits, "logits") else ""
         raise ValueError(f"logits must be a floating-point tensor, got {kind}{wrapped}")
-    if logits.ndim != 2 or logits.shape[0] == 0 or logits.shape[1] == 0:
+    empty = logits.shape[:1] == (0,) and not several_processes()  # one may have run out
+    if logits.ndim != 2 or empty or logits.shape[1] == 0:
         raise ValueError(
             "logits must have shape (B, C) with at least one sample and one class, "
             f"got {tuple(logits.shape)}"
@@ -260,12 +307,30 @@ def check_shift(logits: Tensor, delta: Tensor) -> None:
         )
 
 
+def several_processes(group: Any = None) -> bool:
+    """Whether ``torch.distributed`` runs, with more than one process in the group."""
+    running = dist.is_available() and dist.is_initialized()
+    return running and dist.get_world_size(group) > 1
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether a look at values can work: not while compiling or exporting, under
+    ``vmap`` or another transform, or in a fake tensor."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or (type(tensor) is not Tensor and isinstance(tensor, FakeTensor))
+    )
+
+
 def reads_values(logits: Tensor, wanted: bool | None) -> bool:
-    """Whether to look at values: as wanted, by default on the CPU; never while compiling,
-    which a look would break."""
-    if torch.compiler.is_compiling():
-        return False
-    return logits.device.type == "cpu" if wanted is None else wanted
+    """Whether to look at values: as wanted, by default on the CPU, where there are any."""
+    return (logits.is_cpu if wanted is None else wanted) and has_values(logits)
+
+
+def checks_later(tensor: Tensor) -> bool:
+    """Whether a GPU can check a condition by itself, so that the host need not wait."""
+    return tensor.is_cuda and has_values(tensor)
 
 
 def check_finite(logits: Tensor) -> None:

@@ -38,6 +38,7 @@ class ISDA(Perturbation):
             training: set ``isda.strength`` at each epoch.
         covariance: ``"full"`` keeps ``C A^2`` numbers, ``"diagonal"`` ``C A``.
         max_bytes: refuse a full covariance larger than this (default 1 GiB).
+        process_group: as for :class:`~lpl_lib.LPL`.
 
     Source: Wang et al. 2019, "Implicit semantic data augmentation for deep networks",
     Eq. 7; Eq. 5-6 of Li et al.
@@ -56,6 +57,7 @@ class ISDA(Perturbation):
             [0., 0.]])
     """
 
+    learns = True
     count: Tensor
     mean: Tensor
     spread: Tensor
@@ -66,8 +68,11 @@ class ISDA(Perturbation):
         strength: float = 0.5,
         covariance: Literal["full", "diagonal"] = "full",
         max_bytes: int = 1 << 30,
+        *,
+        process_group: Any = None,
     ) -> None:
         super().__init__()
+        self.process_group = process_group
         weight: Any = getattr(head, "weight", None)
         if not isinstance(head, nn.Module) or getattr(weight, "ndim", 0) != 2:
             raise ValueError(
@@ -98,7 +103,12 @@ class ISDA(Perturbation):
 
     def _look(self, head: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Keep what the head is given; the hook of a model's forward pass."""
-        self._seen, self._fresh = inputs[0].detach(), True
+        seen = inputs[0].detach()
+        self._seen, self._fresh = seen.flatten(0, max(seen.ndim - 2, 0)), True
+
+    def keep_rows(self, rows: Tensor | None) -> None:
+        if rows is not None and self._seen is not None and len(self._seen) == len(rows):
+            self._seen = self._seen[rows]
 
     def __getstate__(self) -> dict[str, Any]:
         # features of a batch are no part of what is copied or saved
@@ -111,7 +121,7 @@ class ISDA(Perturbation):
         casts = torch.amp.autocast_mode.is_autocast_available(kind)
         with torch.autocast(kind, enabled=False) if casts else nullcontext():
             if self.training:
-                seen, labels, _ = whole_batch(features.float(), targets)
+                seen, labels, _ = whole_batch(features.float(), targets, self.process_group)
                 self.update(seen, labels)
             weight: Any = self._head[0].weight
             forms = self._quadratic_forms(weight.to(logits.dtype), targets)

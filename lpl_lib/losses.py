@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lpl_lib.checks import BaseLoss, Task, check_batch, check_label_batch
+from lpl_lib.checks import (
+    BaseLoss,
+    Task,
+    check_batch,
+    check_finite,
+    check_label_batch,
+    check_label_values,
+    checks_later,
+    has_values,
+    is_label,
+    reads_values,
+    several_processes,
+)
 from lpl_lib.multilabel.base_losses import BCELoss, LabelLoss
 from lpl_lib.perturbations import Perturbation, at_least_float32, frozen
-from lpl_lib.targets import check_linear, check_mixed, unmix
+from lpl_lib.targets import as_rows, check_linear, check_mixed, counted, unmix
 
 
 class PerturbedLoss(nn.Module):
@@ -33,6 +49,11 @@ class PerturbedLoss(nn.Module):
     learn from the larger part). *Labels*: any number of labels a sample, ``(B, K)`` of 0
     and 1.
 
+    Labels to leave out (``ignore_index``) leave their items out of everything, of the
+    statistics too, as if they had been dropped from the batch. Of pixels or tokens, logits
+    are ``(B, C, d1, ...)`` and targets ``(B, d1, ...)``, as for
+    ``torch.nn.functional.cross_entropy``.
+
     Args:
         perturbation: a :class:`~lpl_lib.Perturbation`, or several joined with ``+``;
             ``None`` leaves the base loss.
@@ -42,23 +63,31 @@ class PerturbedLoss(nn.Module):
             Default: cross-entropy, or binary cross-entropy for labels (means, in nats).
         task: ``"multiclass"`` or ``"multilabel"``; ``None`` takes that of the
             perturbation or of the base loss, else ``"multiclass"``.
-        check_values: look at the values of each batch (labels in range, logits
-            finite). ``None``: on the CPU only, since elsewhere the host would have to
-            wait for the device.
+        ignore_index: the label of items that do not count; for labels, of entries that
+            are not known, such as -1 or NaN. ``None`` takes the base loss's own, else
+            -100, and counts all entries for labels. On a GPU name it where you have such
+            items: the host waits for them only then.
+        check_values: look at the values of each batch (labels in range, logits finite
+            where the loss is not). ``None``: on the CPU only; a GPU checks the labels by
+            itself, later.
 
-    Half-precision logits are raised to float32 before they are perturbed.
+    Half-precision logits are raised to float32 before they are perturbed. The loss of a
+    batch without any item that counts is 0.
 
     Source: Eq. 7 of Li et al. (arXiv 2209.05668); for mixed targets the rule is this
     book's (chapter 9).
 
     Raises:
         ValueError: a task other than the perturbation's; targets of another kind, or mixed
-            of more than two classes; a base loss that is not linear in mixed targets; and
-            from the checks of the batch, see :mod:`lpl_lib.checks`.
+            of more than two classes; a base loss that is not linear in mixed targets, or
+            that has no ``elementwise`` for labels to leave out; and from the checks of the
+            batch, see :mod:`lpl_lib.checks`.
 
     >>> from lpl_lib import LogitAdjustment
     >>> criterion = PerturbedLoss(LogitAdjustment([90, 10]))
     >>> criterion(torch.zeros(1, 2), torch.tensor([1])).item()  # -log 0.1
+    2.302...
+    >>> criterion(torch.zeros(2, 2), torch.tensor([1, -100])).item()
     2.302...
     >>> PerturbedLoss(task="multilabel")(torch.zeros(1, 2), torch.tensor([[1, 0]])).item()
     0.693...
@@ -70,6 +99,7 @@ class PerturbedLoss(nn.Module):
         base_loss: BaseLoss | None = None,
         *,
         task: Task | None = None,
+        ignore_index: float | None = None,
         check_values: bool | None = None,
     ) -> None:
         super().__init__()
@@ -82,54 +112,132 @@ class PerturbedLoss(nn.Module):
         self.perturbation = perturbation
         if perturbation is not None:
             perturbation.use_base_loss(base_loss)
+        own = getattr(base_loss, "ignore_index", -100)
+        self._asked = ignore_index is not None or own != -100
+        if self.task == "multiclass" and ignore_index is None:
+            ignore_index = own
+        self.ignore_index: Any = ignore_index
         if base_loss is None:
             base_loss = F.cross_entropy if self.task == "multiclass" else BCELoss()
+        known = isinstance(base_loss, LabelLoss)
+        if self.task == "multilabel" and self._asked and not known:
+            raise ValueError(
+                "base_loss must be of lpl_lib.multilabel.base_losses, such as BCELoss(), "
+                f"to leave entries out (ignore_index), got {base_loss!r}"
+            )
         self.base_loss = base_loss
+        torchs = base_loss is F.cross_entropy or type(base_loss) is nn.CrossEntropyLoss
+        self._by_torch = torchs and ignore_index == own  # it leaves them out by itself
         self.check_values = check_values
+        sizes = (getattr(part, "num_classes", None) for part in (perturbation, base_loss))
+        self._num_classes = next((size for size in sizes if size is not None), None)
         self._linear = False  # whether the base loss was seen to be so, for mixed targets
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a batch, reduced as the base loss does (mean by default).
 
         Args:
-            logits: ``(B, C)``, floating.
-            targets: ``(B,)``, integers in ``[0, C)``; or ``(B, C)``, class probabilities;
-                or for labels ``(B, C)`` of 0 and 1.
+            logits: ``(B, C)`` or ``(B, C, d1, ...)``, floating.
+            targets: ``(B,)`` or ``(B, d1, ...)``, integers in ``[0, C)``; or of the
+                logits' shape, class probabilities; or for labels ``(B, C)`` of 0 and 1.
         """
-        active = self.training and torch.is_grad_enabled()
-        perturbation = self.perturbation if active else None
-        known = self.perturbation.num_classes if self.perturbation else None
         if self.task == "multilabel":
-            parts = [part for part in (perturbation, self.base_loss) if part is not None]
-            soft = all(getattr(part, "allows_soft_labels", True) for part in parts)
-            known = known or getattr(self.base_loss, "num_classes", None)
-            check_label_batch(logits, targets, known, soft=soft, values=self.check_values)
-            logits = at_least_float32(logits)
-            targets = targets.to(logits.dtype)
-        elif isinstance(targets, Tensor) and targets.is_floating_point():
-            check_mixed(logits, targets, known, values=self.check_values)
-            logits = at_least_float32(logits)
-            targets = targets.to(logits.dtype)
-            if perturbation is not None:
-                return self._mixed(perturbation, logits, targets)
-        else:
-            check_batch(logits, targets, known, values=self.check_values)
-            logits, targets = at_least_float32(logits), targets.long()
-        if perturbation is not None:
-            logits = logits + perturbation.delta(logits, targets)
-        return self.base_loss(logits, targets)
+            return self._of_labels(logits, targets)
+        if getattr(logits, "ndim", 2) < 3:
+            return self._of_classes(logits, targets)
+        loss = self._of_classes(*as_rows(logits, targets))
+        return loss.view(targets.shape) if loss.ndim else loss
 
-    def _mixed(self, perturbation: Perturbation, logits: Tensor, targets: Tensor) -> Tensor:
-        if not self._linear and not torch.compiler.is_compiling():
+    def _of_labels(self, logits: Tensor, targets: Tensor) -> Tensor:
+        perturbation, base = self._active, cast(LabelLoss, self.base_loss)
+        check_label_batch(logits, targets, self._num_classes, values=False)
+        logits = at_least_float32(logits)
+        targets = values = targets.to(logits.dtype)
+        known = None
+        if self.ignore_index is not None:
+            known = ~targets.isnan() & (targets != self.ignore_index)
+            values = targets.where(known, 0)
+            targets = targets.where(known, math.nan)  # which no group of a label holds
+        soft = all(
+            getattr(part, "allows_soft_labels", True) for part in (perturbation, base)
+        )
+        if self._reads(logits):
+            check_label_values(values, soft=soft)
+        elif checks_later(logits):
+            torch._assert_async(is_label(values, soft=soft).all(), "targets must be labels")
+        moved = logits if perturbation is None else perturbation.move(logits, targets)
+        if not len(targets):
+            return moved.sum()
+        if known is None:
+            return self._finite(base(moved, targets), logits)
+        losses = base.elementwise(torch.where(known, moved, logits), values)
+        return self._finite((losses * known).sum() / known.sum().clamp(min=1), logits)
+
+    def _of_classes(self, logits: Tensor, targets: Tensor) -> Tensor:
+        perturbation = self._active
+        if isinstance(targets, Tensor) and targets.is_floating_point():
+            return self._of_mixed(logits, targets)
+        check_batch(logits, targets, self._num_classes, values=False)
+        logits, targets = at_least_float32(logits), targets.long()
+        if self._by_torch and (perturbation is None or not perturbation.couples):
+            # torch leaves out what is to be, and its own check comes at no cost; what it
+            # refuses is looked at below, and so is a batch of which nothing counts
+            with contextlib.suppress(IndexError, RuntimeError):
+                moved = (
+                    logits if perturbation is None else perturbation.move(logits, targets)
+                )
+                loss: Tensor = self.base_loss(moved, targets)
+                if loss.ndim or not self._reads(logits) or math.isfinite(loss.item()):
+                    return loss
+        rows = counted(
+            targets,
+            logits.shape[1],
+            self.ignore_index,
+            asked=self._asked,
+            values=self.check_values,
+        )
+        kept = logits if rows is None else logits[rows]
+        targets = targets if rows is None else targets[rows]
+        moved = kept
+        if perturbation is not None and (len(targets) or several_processes()):
+            perturbation.keep_rows(rows)
+            moved = perturbation.move(kept, targets)
+        # of nothing the loss is 0, and so is its gradient
+        loss = self.base_loss(moved, targets) if len(targets) else moved.sum()
+        if rows is not None and loss.ndim:
+            loss = loss.new_zeros(rows.shape).masked_scatter(rows, loss)
+        return self._finite(loss, logits)
+
+    def _of_mixed(self, logits: Tensor, targets: Tensor) -> Tensor:
+        check_mixed(logits, targets, self._num_classes, values=self.check_values)
+        logits = at_least_float32(logits)
+        targets = targets.to(logits.dtype)
+        perturbation = self._active
+        if perturbation is None:
+            return self._finite(self.base_loss(logits, targets), logits)
+        if not self._linear and has_values(logits):
             check_linear(self.base_loss, logits, targets)
             self._linear = True
         major, minor, part = unmix(targets)
-        first = perturbation.delta(logits, major)
+        first = perturbation.move(logits, major)
         with frozen(perturbation):
-            second = perturbation.delta(logits, minor)
-        return self.base_loss(logits + first, targets - part) + self.base_loss(
-            logits + second, part
-        )
+            second = perturbation.move(logits, minor)
+        loss = self.base_loss(first, targets - part) + self.base_loss(second, part)
+        return self._finite(loss, logits)
+
+    @property
+    def _active(self) -> Perturbation | None:
+        """The perturbation, where it may act."""
+        return self.perturbation if self.training and torch.is_grad_enabled() else None
+
+    def _reads(self, logits: Tensor) -> bool:
+        return reads_values(logits, self.check_values)
+
+    def _finite(self, loss: Tensor, logits: Tensor) -> Tensor:
+        """The loss; where it is not finite, because a logit is not, an error says so."""
+        if self._reads(logits) and not math.isfinite(loss.detach().sum().item()):
+            check_finite(logits)
+        return loss
 
 
 def _task(

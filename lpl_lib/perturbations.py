@@ -62,6 +62,7 @@ class Perturbation(FullPrecision):
         num_classes: the number of classes, or labels, ``C`` it was made for; ``None`` if
             any.
         allows_soft_labels: whether multi-label targets may lie between 0 and 1.
+        couples: whether a sample's ``delta`` may depend on the batch's other samples.
 
     >>> class Margin(Perturbation):
     ...     def delta(self, logits, targets):
@@ -74,6 +75,7 @@ class Perturbation(FullPrecision):
     task: Task = "multiclass"
     num_classes: int | None = None
     allows_soft_labels: bool = False
+    couples: bool = True
 
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the perturbation of a batch that has been checked.
@@ -84,9 +86,17 @@ class Perturbation(FullPrecision):
         """
         raise NotImplementedError
 
+    def move(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return ``logits + delta``, by a cheaper way where there is one."""
+        return logits + self.delta(logits, targets)
+
     def use_base_loss(self, base_loss: BaseLoss | None) -> None:
         """Be told the base loss, ``None`` for the task's own; what solves for its
         perturbation (LPL) raises and lowers this one."""
+
+    def keep_rows(self, rows: Tensor | None) -> None:
+        """Be told which samples of the batch count, ``(B,)`` bool, ``None`` for all;
+        what sees more of a sample than its logits (ISDA) leaves the others out."""
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Check the batch and return ``delta``, ``(B, C)``, float32 or float64."""
@@ -148,6 +158,7 @@ class Chain(Perturbation):
         self.task = next(iter(tasks))
         self.num_classes = next(iter(sizes), None)
         self.allows_soft_labels = all(part.allows_soft_labels for part in flat)
+        self.couples = any(part.couples for part in flat)
         self.parts: Any = nn.ModuleDict()  # a ModuleDict's values are Any to mypy
         for part in flat:
             name = type(part).__name__
@@ -157,6 +168,10 @@ class Chain(Perturbation):
     def use_base_loss(self, base_loss: BaseLoss | None) -> None:
         for part in self.parts.values():
             part.use_base_loss(base_loss)
+
+    def keep_rows(self, rows: Tensor | None) -> None:
+        for part in self.parts.values():
+            part.keep_rows(rows)
 
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         total: Tensor | None = None
@@ -193,6 +208,7 @@ class LogitAdjustment(Perturbation):
             [-0.1054, -2.3026]])
     """
 
+    couples = False
     log_prior: Tensor
 
     def __init__(self, class_counts: ClassCounts, tau: float = 1.0) -> None:
@@ -232,6 +248,7 @@ class LDAM(Perturbation):
             [ 0.0000, -0.5000]])
     """
 
+    couples = False
     margins: Tensor
 
     def __init__(
@@ -275,6 +292,7 @@ class VS(Perturbation):
     tensor([[ 0.0000, -0.5000]])
     """
 
+    couples = False
     log_prior: Tensor
     scales: Tensor
 

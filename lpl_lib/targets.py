@@ -1,4 +1,6 @@
-"""Mixed targets: the class probabilities that mix-up, CutMix and smoothing make.
+"""Targets in other forms: of pixels and tokens, with labels to leave out, and mixed.
+
+Mixed targets are the class probabilities that mix-up, CutMix and smoothing make.
 
 A perturbation belongs to the class of a sample. Mix-up and CutMix make one sample of two:
 its loss is mixed of the two classes' losses, each with its own class's perturbation.
@@ -10,9 +12,77 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import BaseLoss, check_devices, check_finite, check_logits, reads_values
+from lpl_lib.checks import (
+    BaseLoss,
+    check_devices,
+    check_in_range,
+    check_logits,
+    checks_later,
+    has_values,
+    in_range,
+    reads_values,
+)
 
 SAME_MASS = 1e-6  # target masses closer than this are equal: mixers work in float32
+
+
+def as_rows(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits ``(B, C, d1, ...)`` as rows ``(N, C)``, and the targets beside them.
+
+    Targets are ``(B, d1, ...)``, or probabilities of the logits' shape, as for
+    ``torch.nn.functional.cross_entropy``. Other shapes come back as they are, to be
+    refused.
+
+    >>> u = torch.arange(6.0).view(1, 2, 3)  # two classes, three tokens
+    >>> as_rows(u, torch.tensor([[0, 1, 0]]))
+    (tensor([[0., 3.],
+            [1., 4.],
+            [2., 5.]]), tensor([0, 1, 0]))
+    """
+    if targets.shape == logits.shape:
+        targets = targets.movedim(1, -1).flatten(0, -2)
+    elif targets.shape == logits.shape[:1] + logits.shape[2:]:
+        targets = targets.flatten()
+    else:
+        return logits, targets
+    return logits.movedim(1, -1).flatten(0, -2), targets
+
+
+def counted(
+    targets: Tensor,
+    num_classes: int,
+    ignore_index: float,
+    *,
+    asked: bool,
+    values: bool | None,
+) -> Tensor | None:
+    """Return which rows count, ``(B,)`` bool, or ``None`` for all; check the others.
+
+    Args:
+        targets: ``(B,)``, int64.
+        num_classes: ``C``.
+        ignore_index: the label of rows that do not count.
+        asked: whether the user named it; only then the host waits for a GPU.
+        values: as for :func:`lpl_lib.checks.check_batch`.
+
+    Raises:
+        ValueError: a label out of range among those that count.
+
+    >>> counted(torch.tensor([1, -100]), 2, -100, asked=False, values=None)
+    tensor([ True, False])
+    """
+    if not reads_values(targets, values):
+        if asked and has_values(targets):
+            return targets != ignore_index
+        if checks_later(targets):
+            message = f"targets must lie in [0, {num_classes - 1}], or name ignore_index"
+            torch._assert_async(((targets >= 0) & (targets < num_classes)).all(), message)
+        return None
+    if not 0 <= ignore_index < num_classes and in_range(targets, num_classes):
+        return None
+    rows = targets != ignore_index
+    check_in_range(targets[rows], num_classes)
+    return rows
 
 
 def unmix(targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,7 +167,6 @@ def check_mixed(
     check_devices(logits, targets)
     if not reads_values(logits, values):
         return
-    check_finite(logits)
     sums = targets.sum(1)
     if not bool((targets >= 0).all() and ((sums - 1).abs() < 1e-3).all()):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,13 +31,18 @@ class TrainerLoss(nn.Module):
 
     Args:
         perturbation: as for :class:`~lpl_lib.PerturbedLoss`.
-        base_loss: as there; a mean over the batch. Labels may be hard, or mixed by the
-            data collator.
+        base_loss: as there; a mean over the batch, or ``reduction="sum"``. Labels may be
+            hard, or mixed by the data collator.
+        ignore_index: as there.
+        model: that is trained. It holds the criterion from then on, as
+            ``model.criterion``, so that the Trainer saves with it what the criterion
+            learns of the data (LPL with ``decay``, ISDA), and finds it on resuming.
 
     Source: the signature is that of ``compute_loss_func`` in transformers 4.46 and newer.
 
     Raises:
-        ValueError: no labels, no logits in the output, and what
+        ValueError: no labels, no logits in the output; accumulated batches of a weighted
+            mean, whose parts do not add up to that of the whole; and what
             :class:`~lpl_lib.PerturbedLoss` raises.
 
     >>> criterion = TrainerLoss()
@@ -48,10 +54,24 @@ class TrainerLoss(nn.Module):
     """
 
     def __init__(
-        self, perturbation: Perturbation | None = None, base_loss: BaseLoss | None = None
+        self,
+        perturbation: Perturbation | None = None,
+        base_loss: BaseLoss | None = None,
+        *,
+        ignore_index: float | None = None,
+        model: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.criterion = PerturbedLoss(perturbation, base_loss)
+        criterion = PerturbedLoss(perturbation, base_loss, ignore_index=ignore_index)
+        self.criterion = criterion
+        if model is not None:
+            model.criterion = criterion
+        elif any(getattr(part, "learns", False) for part in criterion.modules()):
+            warnings.warn(
+                "the Trainer does not save what this perturbation learns in training: "
+                "TrainerLoss(..., model=model) keeps it with the model",
+                stacklevel=2,
+            )
 
     def forward(
         self,
@@ -76,9 +96,19 @@ class TrainerLoss(nn.Module):
         logits = logits_of(outputs)
         self.criterion.to(logits.device)
         loss = self.criterion(logits, labels)
-        if num_items_in_batch is None:
+        base = self.criterion.base_loss
+        if num_items_in_batch is None or getattr(base, "reduction", "mean") == "sum":
             return loss
-        return loss * (labels.numel() / num_items_in_batch)
+        ignored = self.criterion.ignore_index
+        counted = labels.numel() if ignored is None else labels.ne(ignored).sum()
+        share = counted / num_items_in_batch
+        if getattr(base, "weight", None) is not None and abs(float(share) - 1) > 1e-6:
+            raise ValueError(
+                "base_loss must weigh all samples alike, or have reduction='sum', where "
+                f"batches are accumulated, got {base!r}: means weighted within the parts "
+                "do not add up to that of the whole"
+            )
+        return loss * share
 
 
 def logits_of(outputs: Any) -> Tensor:

@@ -113,9 +113,9 @@ BAD_BATCHES = [
     ),
     (logits_with(INF), TARGETS, r"logits must be finite, got inf for sample 1, class 2"),
     (
-        logits_with(-INF, 0, 1),
+        logits_with(-INF, 1, 2),
         TARGETS,
-        r"logits must be finite, got -inf for sample 0, class 1",
+        r"logits must be finite, got -inf for sample 1, class 2",
     ),
 ]
 
@@ -326,10 +326,7 @@ BAD_SETTINGS = {
         lambda: long_tail_indices(LABELS, 2, max_count=21),
         "class 0 has 20 images but .* from max_count 21 asks for 21",
     ),
-    "no image": (
-        lambda: long_tail_indices(LABELS * 2, 1),
-        "class 1 has (0|no) images",
-    ),
+    "no image": (lambda: long_tail_indices(LABELS * 2, 1), "class 1 has (0|no) images"),
     "set labels": (
         lambda: long_tail_indices(LABELS, 2, num_classes=2),
         r"targets must lie in \[0, 1\], got labels from 0 to 2",

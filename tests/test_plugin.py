@@ -19,7 +19,9 @@ from lpl_lib import (
     LPL,
     VS,
     FixedBound,
+    FocalLoss,
     LogitAdjustment,
+    MultilabelLogitAdjustment,
     PerturbedLoss,
     TrainerLoss,
 )
@@ -242,6 +244,44 @@ def test_accumulated_batches_add_up_to_the_mean_over_all_samples():
     torch.testing.assert_close(sum(parts), whole)
 
 
+PARTS = (slice(0, 4), slice(4, 6))  # of different sizes
+
+
+def test_a_sum_adds_up_over_accumulated_batches():
+    """Fault 8: two parts were weighted as if the sum were a mean."""
+    loss = TrainerLoss(LogitAdjustment(COUNTS), nn.CrossEntropyLoss(reduction="sum"))
+    whole = loss(LOGITS, FIRST, num_items_in_batch=6)
+    parts = [loss(LOGITS[rows], FIRST[rows], num_items_in_batch=6) for rows in PARTS]
+    torch.testing.assert_close(sum(parts), whole)
+
+
+@pytest.mark.parametrize("base", [nn.CrossEntropyLoss, lambda w: FocalLoss(1.0, w)])
+def test_weighted_means_of_parts_are_refused(base):
+    """Fault 8: they do not add up to the weighted mean of the whole."""
+    base = base(torch.arange(1.0, 6))
+    loss = TrainerLoss(LogitAdjustment(COUNTS), base)
+    assert torch.equal(loss(LOGITS.float(), FIRST, 6), loss(LOGITS.float(), FIRST))
+    with pytest.raises(
+        ValueError, match=r"base_loss must weigh all samples alike.* got (Cross|Focal)"
+    ):
+        loss(LOGITS[:4].float(), FIRST[:4], num_items_in_batch=6)
+
+
+def test_ignored_labels_are_not_counted_in_accumulated_batches():
+    """The Trainer's own count leaves out -100 too."""
+    labels = torch.tensor([0, -100, 1, 2, -100, 4])
+    loss = TrainerLoss(LogitAdjustment(COUNTS))
+    parts = [loss(LOGITS[rows], labels[rows], num_items_in_batch=4) for rows in PARTS]
+    torch.testing.assert_close(sum(parts), loss(LOGITS, labels))
+
+
+def test_a_many_label_loss_counts_entries():
+    labels = F.one_hot(FIRST, C)
+    loss = TrainerLoss(MultilabelLogitAdjustment(COUNTS, 99))
+    parts = [loss(LOGITS[rows], labels[rows], num_items_in_batch=6 * C) for rows in PARTS]
+    torch.testing.assert_close(sum(parts), loss(LOGITS, labels))
+
+
 def test_mixed_labels_are_counted_as_the_trainer_counts_them():
     loss = TrainerLoss()
     counted = mixed(0.7).ne(-100).sum()
@@ -313,6 +353,47 @@ def test_the_trainer_takes_the_same_step_in_one_batch_and_in_parts():
     targets = torch.tensor([row["labels"] for row in rows])
     expected = F.cross_entropy(x @ weights[0].T, targets).item()
     assert losses == pytest.approx([expected] * 2, rel=1e-4)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_resumed_trainer_has_the_statistics(tmp_path):
+    """What a criterion learns was lost on resuming. Six steps, or three and three more."""
+    transformers = pytest.importorskip("transformers")
+    x = torch.randn(24, 2, generator=torch.Generator().manual_seed(0))
+    rows = [{"x": row, "labels": c % C} for c, row in enumerate(x)]
+    found = []
+    for steps, resume in ((6, False), (3, False), (6, True)):
+        settings = transformers.TrainingArguments(
+            output_dir=str(tmp_path / ("whole" if not found else "parts")),
+            optim="sgd",
+            lr_scheduler_type="constant",
+            max_steps=steps,
+            save_steps=3,
+            per_device_train_batch_size=4,
+            disable_tqdm=True,
+            use_cpu=True,
+        )
+        model = Linear()
+        isda = ISDA(model.head)
+        loss = TrainerLoss(isda + LPL(C, decay=0.9), model=model)
+        trainer = transformers.Trainer(
+            model, settings, train_dataset=rows, compute_loss_func=loss
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        found.append({k: v.clone() for k, v in model.state_dict().items()})
+    assert int(isda.count.sum()) == 24
+    assert any("LPL.confidence" in name for name in found[0])
+    torch.testing.assert_close(found[2], found[0])
+
+
+def test_statistics_that_the_trainer_would_lose():
+    for perturbation in (LPL(C, decay=0.9), ISDA(nn.Linear(2, C))):
+        with pytest.warns(UserWarning, match=r"TrainerLoss\(\.\.\., model=model\)"):
+            TrainerLoss(perturbation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TrainerLoss(LogitAdjustment(COUNTS) + LPL(C))
+        TrainerLoss(LPL(C, decay=0.9), model=nn.Linear(2, C))
 
 
 @pytest.mark.usefixtures("quiet")

@@ -6,11 +6,7 @@ import torch
 from cases import batches
 from hypothesis import given
 from hypothesis import strategies as st
-from variation_bounds import (
-    hessian_bound,
-    second_order_bound,
-    variation_interval,
-)
+from variation_bounds import hessian_bound, second_order_bound, variation_interval
 
 from lpl_lib.book.theory.series import loss_variation_series
 from lpl_lib.variation import loss_variation

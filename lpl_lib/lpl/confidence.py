@@ -64,7 +64,7 @@ class ClassConfidence(FullPrecision):
         self.num_classes = check_count(num_classes, "num_classes")
         if decay is not None and not 0 <= decay < 1:
             raise ValueError(f"decay must be None or in [0, 1), got {decay}")
-        self.decay = decay
+        self.decay, self.learns = decay, decay is not None
         if decay is not None:
             self.register_buffer("confidence", torch.zeros(num_classes))
             self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))

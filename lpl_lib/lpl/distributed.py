@@ -2,26 +2,79 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import Any
+
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lpl_lib.checks import several_processes
 
-def whole_batch(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, slice]:
+PATIENCE = 30.0  # seconds without the others until a process says what it waits for
+RULE = (
+    "a perturbation that looks at the whole batch (LPL, ISDA) needs each process of its "
+    "group to compute this loss in training mode at the same step, on an empty batch where "
+    "its data have run out. A process that computes it alone does so after "
+    "criterion.eval(), or with process_group=torch.distributed.new_group([rank])"
+)
+
+
+def whole_batch(
+    logits: Tensor, targets: Tensor, group: Any = None
+) -> tuple[Tensor, Tensor, slice]:
     """Return the batch of all processes, and which of its rows are this process's.
 
     Without ``torch.distributed``, or with one process, the batch comes back as it is.
-    All processes must hold the same number of samples, as ``DistributedSampler`` gives
-    them: asking each for its number would make every device wait.
+    Processes may hold different numbers of samples, none included: they tell each other
+    theirs first, for which the host waits.
 
     Args:
         logits: ``(B, C)``; no gradient flows through the gathered copy.
         targets: ``(B,)``, or ``(B, K)`` for many labels.
+        group: the ``ProcessGroup``; ``None`` for all processes.
+
+    Raises:
+        RuntimeError: another process did not come, or has died; it names the rule. A
+            warning does so after 30 seconds of waiting.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not several_processes(group):
         return logits, targets, slice(None)
-    world, rank, size = dist.get_world_size(), dist.get_rank(), len(targets)
-    all_logits = logits.new_empty(world * size, logits.shape[1])
-    all_targets = targets.new_empty(world * size, *targets.shape[1:])
-    dist.all_gather_into_tensor(all_logits, logits.detach().contiguous())
-    dist.all_gather_into_tensor(all_targets, targets.contiguous())
-    return all_logits, all_targets, slice(rank * size, (rank + 1) * size)
+    with _told_why():
+        own = torch.tensor([len(targets)], device=logits.device)
+        sizes = torch.cat(_gathered(own, group)).tolist()
+        wide = max(sizes)
+        whole = [
+            torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
+            for parts in (_gathered(_padded(x, wide), group) for x in (logits, targets))
+        ]
+    first = sum(sizes[: dist.get_rank(group)])
+    return whole[0], whole[1], slice(first, first + len(targets))
+
+
+def _padded(rows: Tensor, length: int) -> Tensor:
+    padding = rows.new_zeros(length - len(rows), *rows.shape[1:])
+    return torch.cat([rows.detach(), padding])
+
+
+def _gathered(rows: Tensor, group: Any) -> list[Tensor]:
+    parts = [torch.empty_like(rows) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(parts, rows, group)
+    return parts
+
+
+@contextmanager
+def _told_why() -> Iterator[None]:
+    """Say what is waited for, and what went wrong."""
+    timer = Timer(PATIENCE, warnings.warn, [f"waiting for another process: {RULE}"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(f"{RULE} ({error})") from error
+    finally:
+        timer.cancel()

@@ -52,6 +52,8 @@ class LPL(Perturbation):
             such as ``L2(steps=3)``. The same bound means something else to each.
         decay: of the running mean confidence; ``None`` uses each batch alone. See
             :class:`~lpl_lib.lpl.confidence.ClassConfidence`.
+        process_group: of ``torch.distributed``, the processes that share a batch; as in
+            ``nn.SyncBatchNorm``, ``None`` for all.
 
     Source: Eq. 8 and Algorithms 1-2 of Li et al. (arXiv 2209.05668).
 
@@ -77,8 +79,10 @@ class LPL(Perturbation):
         split: Split | None = None,
         solver: Solver | str = "l2",
         decay: float | None = None,
+        process_group: Any = None,
     ) -> None:
         super().__init__()
+        self.process_group = process_group
         counts: Tensor | None = None
         if isinstance(classes, int | Integral):
             size = check_count(classes, "classes")
@@ -121,7 +125,7 @@ class LPL(Perturbation):
 
     @torch.no_grad()
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
-        logits, targets, own = whole_batch(logits, targets)
+        logits, targets, own = whole_batch(logits, targets, self.process_group)
         statistics: Any = None
         # a split by rank with a bound by frequency looks at no confidence: spare it
         if self.split.uses_confidence or self.bound.uses_confidence:

@@ -59,9 +59,8 @@ class GroupConfidence(ClassConfidence):
         super().__init__(2 * check_count(num_labels, "num_labels"), decay)
 
     def _of_batch(self, logits: Tensor, targets: Tensor) -> ClassStatistics:
-        positive = targets > 0
+        positive, negative = targets > 0, targets <= 0  # neither where not known: NaN
         p = logits.float().sigmoid()
-        size = torch.cat([(~positive).sum(0), positive.sum(0)])
-        confidence = torch.where(positive, p, 1 - p)
-        total = torch.cat([(confidence * ~positive).sum(0), (confidence * positive).sum(0)])
+        size = torch.cat([negative.sum(0), positive.sum(0)])
+        total = torch.cat([((1 - p) * negative).sum(0), (p * positive).sum(0)])
         return ClassStatistics(total / size.clamp(min=1), size > 0)

@@ -45,6 +45,7 @@ class MultilabelLPL(Perturbation):
             :class:`~lpl_lib.multilabel.MajoritySplit`; also
             ``ConfidenceSplit()``.
         decay: of the running mean confidence; ``None`` uses each batch alone.
+        process_group: as for :class:`~lpl_lib.LPL`.
 
     Source: this book (chapter 11). The authors' multi-label formula was not available to
     us; this form carries Eq. 8 of Li et al. (arXiv 2209.05668) over to the two groups.
@@ -69,8 +70,10 @@ class MultilabelLPL(Perturbation):
         *,
         split: Split | None = None,
         decay: float | None = None,
+        process_group: Any = None,
     ) -> None:
         super().__init__()
+        self.process_group = process_group
         counts = check_label_counts(label_counts, num_samples)
         self.num_classes = len(counts)
         self.split = MajoritySplit(counts, num_samples) if split is None else split
@@ -96,7 +99,7 @@ class MultilabelLPL(Perturbation):
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         statistics: Any = None
         if self.split.uses_confidence or self.bound.uses_confidence:
-            everyone, labels, _ = whole_batch(logits, targets)
+            everyone, labels, _ = whole_batch(logits, targets, self.process_group)
             statistics = self.confidence(everyone, labels)
             statistics = statistics._replace(threshold=self.split.threshold)
         signs = self.split(statistics)
