@@ -47,7 +47,7 @@ def check_class_counts(class_counts: ClassCounts, name: str = "class_counts") ->
     >>> check_class_counts([50, 0])
     Traceback (most recent call last):
     ...
-    ValueError: class_counts must be positive and finite, got 0.0 for class 1 (at most 1e+15)
+    ValueError: class_counts must be positive and finite, got 0.0 for class 1 ...
     """
     given: Any = class_counts
     if hasattr(given, "to_dict"):  # a pandas Series goes by its index

@@ -38,18 +38,21 @@ class ConfidenceRatioBound(Bound):
     tensor([1.1000, 0.6000, 1.1000])
     """
 
+    ends: Tensor
+
     def __init__(self, class_counts: ClassCounts, epsilon: float, extra: float) -> None:
         super().__init__()
         counts = check_class_counts(class_counts)
         self.epsilon = check_number(epsilon, "epsilon")
         self.extra = check_number(extra, "extra")
         self.num_classes = len(counts)
-        self.most, self.least = int(counts.argmax()), int(counts.argmin())
+        self.register_buffer("ends", torch.stack([counts.argmax(), counts.argmin()]))
         self.largest = self.epsilon + self.extra
 
     def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
         q = torch.where(statistics.seen, statistics.confidence, torch.nan)
-        ratio = torch.where(signs < 0, q / q[self.most], q[self.least] / q)
+        most, least = q[self.ends]
+        ratio = torch.where(signs < 0, q / most, least / q)
         return self.epsilon + self.extra * ratio.nan_to_num(0.0).clamp(0, 1)
 
 
