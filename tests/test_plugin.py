@@ -450,6 +450,75 @@ def test_lightnings_validation_sees_the_base_loss():
     assert abs(seen["train"][0] - seen["train"][1]) > 0.1
 
 
+@pytest.mark.usefixtures("quiet")
+def test_lightnings_bf16_true_keeps_statistics_in_float32():
+    """Fault 3: confidence stood still and ISDA's count stopped at 256."""
+    lightning = pytest.importorskip("lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(2, C)
+            self.isda = ISDA(self.net)
+            self.loss = PerturbedLoss(
+                LogitAdjustment(COUNTS) + self.isda + LPL(C, decay=0.9),
+                FocalLoss(1.0, torch.ones(C)),
+            )
+
+        def training_step(self, batch, _):
+            return self.loss(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.01)
+
+    data = torch.utils.data.TensorDataset(torch.randn(300, 2), torch.arange(300) % C)
+    trainer = lightning.Trainer(
+        max_epochs=6,
+        precision="bf16-true",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        accelerator="cpu",
+    )
+    module = Module()
+    trainer.fit(module, torch.utils.data.DataLoader(data, 100))
+    assert module.net.weight.dtype == torch.bfloat16
+    assert module.isda.count.tolist() == [6 * 300 / C] * C
+    for name, value in module.loss.state_dict().items():
+        if "base_loss" not in name:
+            assert value.dtype in (torch.float32, torch.bool), name
+
+
+@pytest.mark.usefixtures("quiet")
+def test_from_pretrained_brings_back_what_a_criterion_knows(tmp_path):
+    """Fault 1: priors and bounds came back as uninitialised memory."""
+    transformers = pytest.importorskip("transformers")
+
+    class Config(transformers.PretrainedConfig):
+        model_type = "tiny"
+
+    class Tiny(transformers.PreTrainedModel):
+        config_class = Config
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.head = nn.Linear(2, C)
+            self.criterion = PerturbedLoss(
+                LogitAdjustment(COUNTS) + VS(COUNTS) + LDAM(COUNTS) + LPL(COUNTS, decay=0.9)
+            )
+            self.post_init()
+
+        def forward(self, x, labels):
+            return self.criterion(self.head(x), labels)
+
+    x = torch.randn(6, 2)
+    first = Tiny(Config()).train()
+    first(x, FIRST)
+    first.save_pretrained(tmp_path)
+    second = Tiny.from_pretrained(tmp_path).train()
+    assert torch.equal(second(x, FIRST), first(x, FIRST))
+
+
 def test_mixed_targets_do_not_hide_logits_that_are_not_finite():
     logits = torch.tensor([[0.0, torch.nan, 0.0]])
     with pytest.raises(ValueError, match="logits must be finite"):
