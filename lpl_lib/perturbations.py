@@ -186,21 +186,27 @@ class Chain(Perturbation):
 class LogitAdjustment(Perturbation):
     r"""Logit adjustment, LA: the same vector for every class, larger for frequent ones.
 
-    .. math:: \delta_y = \tau \log \pi, \qquad \pi_c = n_c / \textstyle\sum_k n_k
+    .. math:: \delta_y = \tau \log \pi + \log\Bigl(1 + \frac{s}{\pi_y^\tau}\Bigr)\, e_y,
+              \qquad \pi_c = n_c / \textstyle\sum_k n_k
 
-    Raises the loss of rare classes and lowers that of frequent ones during training, so
-    that the trained logits need no correction at test time. With :math:`\tau = 1` it is
-    the balanced softmax (which adds :math:`\log n_c`, the same up to a constant).
+    with :math:`s = 0` as a rule. Raises the loss of rare classes and lowers that of
+    frequent ones during training, so that the trained logits need no correction at test
+    time. With :math:`\tau = 1` it is the balanced softmax (which adds :math:`\log n_c`, the
+    same up to a constant).
 
     Args:
         class_counts: training images per class, ``(C,)``, all positive.
         tau: strength, >= 0; 1 makes the minimiser of the balanced error consistent.
+        shift: :math:`s` of the own logit, above the smallest :math:`-\pi_c^\tau`. Below 0
+            it is a margin, largest for the rarest class, that costs no consistency: with
+            a shift LA stays consistent for the same error, and no other tables do.
 
     Source: Menon et al. 2021, "Long-tail learning via logit adjustment", Eq. 10; Eq. 3-4
-    of Li et al.
+    of Li et al.; the shift is this book's (chapter 4b).
 
     Raises:
-        ValueError: a count that is not positive, a negative ``tau``.
+        ValueError: a count that is not positive, a negative ``tau``, a ``shift`` at or
+            below its bound.
 
     >>> la = LogitAdjustment([90, 10])
     >>> la(torch.zeros(2, 2), torch.tensor([0, 1]))
@@ -210,16 +216,27 @@ class LogitAdjustment(Perturbation):
 
     couples = False
     log_prior: Tensor
+    own: Tensor
 
-    def __init__(self, class_counts: ClassCounts, tau: float = 1.0) -> None:
+    def __init__(
+        self, class_counts: ClassCounts, tau: float = 1.0, shift: float = 0.0
+    ) -> None:
         super().__init__()
         counts = check_class_counts(class_counts)
         self.tau = check_number(tau, "tau")
         self.num_classes = len(counts)
         self.register_buffer("log_prior", log_prior(counts).float())
+        share = (counts / counts.sum()) ** self.tau
+        lowest = -float(share.min())
+        if check_number(shift, "shift", minimum=lowest, strict=True):
+            self.register_buffer("own", torch.log1p(shift / share).float())
 
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return (self.tau * self.log_prior).to(logits.dtype).expand_as(logits)
+        shared = (self.tau * self.log_prior).to(logits.dtype).expand_as(logits)
+        if "own" not in self._buffers:
+            return shared
+        own = self.own[targets].to(logits.dtype)
+        return shared.scatter_add(1, targets[:, None], own[:, None])
 
 
 class LDAM(Perturbation):

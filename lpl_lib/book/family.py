@@ -1,0 +1,175 @@
+"""The perturbations of the field side by side: the table of chapter 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lpl_lib import ISDA, LDAM, LPL, VS, LogitAdjustment, Perturbation
+from lpl_lib.lab.rivals import GCL, Equalization, Seesaw
+
+Counts = Sequence[float]
+
+
+@dataclass(frozen=True)
+class Member:
+    r"""A perturbation, and what is true of it for three classes or more.
+
+    Attributes:
+        name: as the book calls it.
+        delta: row ``y`` of its table, or what stands for it, in LaTeX.
+        make: maps class counts and the net's last layer to it.
+        of_class: whether all samples of a class get the same vector; of a random one, in
+            the mean.
+        loss: whether it raises every sample's loss, lowers it, or does both.
+        consistent: for which error its table is, for unequal counts; "no table" where it
+            is not one.
+        how: the table is fixed before training, drawn at random, or learned in training.
+    """
+
+    name: str
+    delta: str
+    make: Callable[[Counts, nn.Linear], Perturbation]
+    of_class: bool
+    loss: Literal["raised", "lowered", "both"]
+    consistent: Literal["balanced", "none", "no table"]
+    how: Literal["fixed", "random", "learned"]
+
+
+FAMILY = [
+    Member(
+        "LA",
+        r"\log \pi",
+        lambda counts, head: LogitAdjustment(counts),
+        True,
+        "both",
+        "balanced",
+        "fixed",
+    ),
+    Member(
+        "LA with a margin",
+        r"\log \pi + \log(1 + s / \pi_y)\, e_y",
+        lambda counts, head: LogitAdjustment(
+            counts, shift=-0.5 * min(counts) / sum(counts)
+        ),
+        True,
+        "both",
+        "balanced",
+        "fixed",
+    ),
+    Member(
+        "LDAM",
+        r"-m_y\, e_y",
+        lambda counts, head: LDAM(counts),
+        True,
+        "raised",
+        "none",
+        "fixed",
+    ),
+    Member(
+        "ISDA",
+        r"\frac{\lambda}{2} (w_k - w_y)^\top \Sigma_y (w_k - w_y)",
+        lambda counts, head: ISDA(head),
+        True,
+        "raised",
+        "none",
+        "learned",
+    ),
+    Member(
+        "LPL",
+        r"\arg\max \text{ or } \arg\min \text{ of the class's loss}, "
+        r"\|\delta_y\| \le \epsilon_y",
+        lambda counts, head: LPL(counts),
+        True,
+        "both",
+        "none",
+        "learned",
+    ),
+    Member(
+        "seesaw, mitigation",
+        r"a \min(0, \log n_k / n_y)",
+        lambda counts, head: Seesaw(counts, compensation=0.0),
+        True,
+        "lowered",
+        "none",
+        "fixed",
+    ),
+    Member(
+        "seesaw",
+        r"a \min(0, \log n_k / n_y) + b \max(0, \log p_k / p_y)",
+        lambda counts, head: Seesaw(counts),
+        False,
+        "both",
+        "no table",
+        "fixed",
+    ),
+    Member(
+        "vector scaling",
+        r"(f - 1) \odot u + \log \pi",
+        lambda counts, head: VS(counts, gamma=0.3),
+        False,
+        "both",
+        "no table",
+        "fixed",
+    ),
+    Member(
+        "equalization",
+        r"-\infty \text{ for rare } k \ne y, \text{ most of the time}",
+        lambda counts, head: Equalization(counts),
+        True,
+        "lowered",
+        "no table",
+        "random",
+    ),
+    Member(
+        "GCL",
+        r"-|\varepsilon_k| \log n_{\max} / n_k",
+        lambda counts, head: GCL(counts),
+        True,
+        "both",
+        "no table",
+        "random",
+    ),
+]
+
+
+def family_table() -> pd.DataFrame:
+    """Return the family as chapter 2 shows it, one row a perturbation.
+
+    >>> family_table().loc["LDAM", "loss"]
+    'raised'
+    """
+    rows = {
+        member.name: {
+            r"$\delta_y$": f"${member.delta}$",
+            "one vector a class": "yes" if member.of_class else "no",
+            "loss": member.loss,
+            "consistent for": {"balanced": "the balanced error", "none": "no error"}.get(
+                member.consistent, "not a table"
+            ),
+            "table": member.how,
+        }
+        for member in FAMILY
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def shown_table(
+    member: Member, counts: Counts, head: nn.Linear, features: Tensor
+) -> Tensor:
+    """Return a class-level member's table ``(C, C)``: what one sample of each class gets.
+
+    Args:
+        member: whose.
+        counts: of the classes.
+        head: the net's last layer.
+        features: ``(C, A)``, of one sample of each class.
+    """
+    perturbation = member.make(counts, head)
+    with torch.no_grad():
+        return perturbation(head(features), torch.arange(len(counts)))
