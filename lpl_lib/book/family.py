@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -82,8 +81,8 @@ FAMILY = [
     ),
     Member(
         "LPL",
-        r"\arg\max \text{ or } \arg\min \text{ of the class's loss}, "
-        r"\|\delta_y\| \le \epsilon_y",
+        r"\text{the vector that raises, or lowers, the class's loss most, } "
+        r"\Vert\delta_y\Vert \le \epsilon_y",
         lambda counts, head: LPL(counts),
         True,
         "both",
@@ -128,7 +127,7 @@ FAMILY = [
     ),
     Member(
         "GCL",
-        r"-|\varepsilon_k| \log n_{\max} / n_k",
+        r"-\lvert\varepsilon_k\rvert \log (n_{\max} / n_k)",
         lambda counts, head: GCL(counts),
         True,
         "both",
@@ -138,25 +137,23 @@ FAMILY = [
 ]
 
 
-def family_table() -> pd.DataFrame:
-    """Return the family as chapter 2 shows it, one row a perturbation.
+def family_table() -> str:
+    """Return the family as a table in Markdown, one row a perturbation.
 
-    >>> family_table().loc["LDAM", "loss"]
-    'raised'
+    >>> family_table().splitlines()[4]
+    '| LDAM | $-m_y\\\\, e_y$ | yes | raised | no error | fixed |'
     """
-    rows = {
-        member.name: {
-            r"$\delta_y$": f"${member.delta}$",
-            "one vector a class": "yes" if member.of_class else "no",
-            "loss": member.loss,
-            "consistent for": {"balanced": "the balanced error", "none": "no error"}.get(
-                member.consistent, "not a table"
-            ),
-            "table": member.how,
-        }
-        for member in FAMILY
-    }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    names = {"balanced": "the balanced error", "none": "no error"}
+    head = (
+        "perturbation, $\\delta_y$, one vector a class, loss, consistent for, its table is"
+    )
+    rows = [head.split(", "), ["---"] * 6]
+    for member in FAMILY:
+        of_class = "yes" if member.of_class else "no"
+        error = names.get(member.consistent, "not a table")
+        row = [member.name, f"${member.delta}$", of_class, member.loss, error, member.how]
+        rows.append(row)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def shown_table(
