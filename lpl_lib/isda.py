@@ -124,6 +124,10 @@ class ISDA(Perturbation):
                 seen, labels, _ = whole_batch(features.float(), targets, self.process_group)
                 self.update(seen, labels)
             weight: Any = self._head[0].weight
+            if hasattr(weight, "full_tensor"):  # sharded; gradients of processes average
+                from torch.distributed.tensor import Partial
+
+                weight = weight.full_tensor(grad_placements=[Partial("avg")])
             forms = self._quadratic_forms(weight.to(logits.dtype), targets)
         return 0.5 * self.strength * forms
 

@@ -17,7 +17,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from cases import linear
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from lpl_lib import ISDA, LPL, ConfidenceSplit, FixedBound, LogitAdjustment, PerturbedLoss
 from lpl_lib.lpl import distributed
@@ -36,6 +38,8 @@ BATCHES = {
     "7, none and 8": [TARGETS[1], [], TARGETS[0]],
     "ignored": MARKED,
 }
+FEATURES = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
+LABELS = torch.arange(8) % C
 LOSSES = {
     "confidence": lambda head, group: LPL(C, bound=1.0, process_group=group),
     "running": lambda head, group: LPL(
@@ -146,6 +150,41 @@ def test_the_means_of_one_process_would_differ():
     alone = [steps("confidence", *own)[1] for own in batches(targets)]
     _, together = steps("confidence", *joined(targets))
     assert not torch.allclose(torch.cat(alone) / 2, together, atol=1e-3)
+
+
+def small_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, C))
+
+
+def net_gradients(net: nn.Sequential, features: Tensor, targets: Tensor) -> list[Tensor]:
+    """After two steps, so that ISDA knows covariances."""
+    criterion = PerturbedLoss(ISDA(net[2]) + LPL(COUNTS, decay=0.9))
+    for _ in range(2):
+        net.zero_grad()
+        criterion(net(features), targets).backward()
+    grads = [weight.grad for weight in net.parameters()]
+    return [g.full_tensor() if hasattr(g, "full_tensor") else g for g in grads]
+
+
+def sharded(rank: int, world: int, port: int, folder: str) -> None:
+    """Each layer's weights are spread over the processes."""
+    start(rank, world, port)
+    net, mesh = small_net(), init_device_mesh("cpu", (world,))
+    for part in (net[0], net[2], net):
+        fully_shard(part, mesh=mesh)
+    rows = slice(4 * rank, 4 * rank + 4)
+    found = net_gradients(net, FEATURES[rows], LABELS[rows])
+    torch.save(found, Path(folder) / f"{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_a_head_that_fsdp_shards(tmp_path):
+    """ISDA reads the head's weight after its forward pass, when FSDP has put it away."""
+    spawned(sharded, 2, tmp_path)
+    expected = net_gradients(small_net(), FEATURES, LABELS)
+    torch.testing.assert_close(torch.load(tmp_path / "0.pt"), expected, rtol=0, atol=1e-6)
 
 
 def lonely(rank: int, world: int, port: int, folder: str) -> None:
