@@ -116,7 +116,7 @@ class PerturbedLoss(nn.Module):
             check_batch(logits, targets, known, values=self.check_values)
             logits, targets = at_least_float32(logits), targets.long()
         if perturbation is not None:
-            logits = logits + perturbation.delta(logits, targets)
+            logits = perturbation.move(logits, targets)
         return self.base_loss(logits, targets)
 
     def _mixed(self, perturbation: Perturbation, logits: Tensor, targets: Tensor) -> Tensor:
@@ -124,12 +124,10 @@ class PerturbedLoss(nn.Module):
             check_linear(self.base_loss, logits, targets)
             self._linear = True
         major, minor, part = unmix(targets)
-        first = perturbation.delta(logits, major)
+        first = perturbation.move(logits, major)
         with frozen(perturbation):
-            second = perturbation.delta(logits, minor)
-        return self.base_loss(logits + first, targets - part) + self.base_loss(
-            logits + second, part
-        )
+            second = perturbation.move(logits, minor)
+        return self.base_loss(first, targets - part) + self.base_loss(second, part)
 
 
 def _task(
