@@ -77,6 +77,11 @@ class Perturbation(FullPrecision):
     allows_soft_labels: bool = False
     couples: bool = True
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "delta" in vars(cls) and "move" not in vars(cls):
+            cls.move = Perturbation.move  # type: ignore[method-assign]  # not a parent's
+
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the perturbation of a batch that has been checked.
 
@@ -87,7 +92,8 @@ class Perturbation(FullPrecision):
         raise NotImplementedError
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return ``logits + delta``, by a cheaper way where there is one."""
+        """Return ``logits + delta``, ``(B, C)``, for the arguments of :meth:`delta`; a
+        perturbation may know a cheaper way, and leave out what no softmax sees."""
         return logits + self.delta(logits, targets)
 
     def use_base_loss(self, base_loss: BaseLoss | None) -> None:
@@ -182,6 +188,12 @@ class Chain(Perturbation):
         assert total is not None  # a chain has parts
         return total
 
+    def move(self, logits: Tensor, targets: Tensor) -> Tensor:
+        *first, last = self.parts.values()
+        for part in first:
+            logits = logits + part.delta(logits, targets)
+        return last.move(logits, targets)
+
 
 class LogitAdjustment(Perturbation):
     r"""Logit adjustment, LA: the same vector for every class, larger for frequent ones.
@@ -238,6 +250,12 @@ class LogitAdjustment(Perturbation):
         own = self.own[targets].to(logits.dtype)
         return shared.scatter_add(1, targets[:, None], own[:, None])
 
+    def move(self, logits: Tensor, targets: Tensor) -> Tensor:
+        logits = torch.add(logits, self.log_prior.to(logits.dtype), alpha=self.tau)
+        if "own" not in self._buffers:
+            return logits
+        return move_own(logits, targets, self.own[targets])
+
 
 class LDAM(Perturbation):
     r"""Label-distribution-aware margin: the sample's own logit is lowered by a margin.
@@ -280,8 +298,10 @@ class LDAM(Perturbation):
         self.register_buffer("margins", margins.float())
 
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
-        own = -self.margins[targets].to(logits.dtype)
-        return torch.zeros_like(logits).scatter(1, targets[:, None], own[:, None])
+        return self.move(torch.zeros_like(logits), targets)
+
+    def move(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return move_own(logits, targets, -self.margins.index_select(0, targets))
 
 
 class VS(Perturbation):
@@ -328,6 +348,19 @@ class VS(Perturbation):
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         shrink = (self.scales - 1).to(logits.dtype)
         return shrink * logits + (self.tau * self.log_prior).to(logits.dtype)
+
+    def move(self, logits: Tensor, targets: Tensor) -> Tensor:
+        scaled = logits * self.scales.to(logits.dtype)
+        return torch.add(scaled, self.log_prior.to(logits.dtype), alpha=self.tau)
+
+
+def move_own(logits: Tensor, targets: Tensor, shift: Tensor) -> Tensor:
+    """Return logits ``(B, C)`` with the sample's own moved by ``shift``, ``(B,)``.
+
+    >>> move_own(torch.zeros(1, 2), torch.tensor([1]), torch.tensor([0.5]))
+    tensor([[0.0000, 0.5000]])
+    """
+    return logits.scatter_add(1, targets[:, None], shift.to(logits.dtype)[:, None])
 
 
 def log_prior(class_counts: ClassCounts) -> Tensor:

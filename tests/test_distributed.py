@@ -18,8 +18,6 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from cases import linear
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 
 from lpl_lib import ISDA, LPL, ConfidenceSplit, FixedBound, LogitAdjustment, PerturbedLoss
 from lpl_lib.lpl import distributed
@@ -169,6 +167,9 @@ def net_gradients(net: nn.Sequential, features: Tensor, targets: Tensor) -> list
 
 def sharded(rank: int, world: int, port: int, folder: str) -> None:
     """Each layer's weights are spread over the processes."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard  # slow to import: only here
+
     start(rank, world, port)
     net, mesh = small_net(), init_device_mesh("cpu", (world,))
     for part in (net[0], net[2], net):

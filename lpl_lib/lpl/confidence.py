@@ -69,9 +69,12 @@ class ClassConfidence(FullPrecision):
             self.register_buffer("confidence", torch.zeros(num_classes))
             self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
 
-    def forward(self, logits: Tensor, targets: Tensor) -> ClassStatistics:
-        """Return the statistics after this batch; logits ``(B, C)``, targets ``(B,)``."""
-        batch = self._of_batch(logits, targets)
+    def forward(
+        self, logits: Tensor, targets: Tensor, p: Tensor | None = None
+    ) -> ClassStatistics:
+        """Return the statistics after this batch; logits ``(B, C)``, targets ``(B,)``, and
+        the samples' confidences ``p`` ``(B, 1)`` if they are known."""
+        batch = self._of_batch(logits, targets, p)
         if self.decay is None:
             return batch
         if self.training:
@@ -83,8 +86,12 @@ class ClassConfidence(FullPrecision):
             self.seen.logical_or_(usable)
         return ClassStatistics(self.confidence.clone(), self.seen.clone())
 
-    def _of_batch(self, logits: Tensor, targets: Tensor) -> ClassStatistics:
-        probability = logits.detach().softmax(1).gather(1, targets[:, None])[:, 0].float()
-        total = probability.new_zeros(self.num_classes).index_add_(0, targets, probability)
-        size = torch.zeros_like(total).index_add_(0, targets, torch.ones_like(probability))
-        return ClassStatistics(total.div_(size.clamp(min=1)), size.bool())
+    def _of_batch(
+        self, logits: Tensor, targets: Tensor, p: Tensor | None = None
+    ) -> ClassStatistics:
+        if p is None:
+            p = logits.detach().softmax(1).gather(1, targets[:, None])
+        none = p.new_zeros(self.num_classes, dtype=torch.float32)
+        total = none.index_add(0, targets, p.view(-1).float())
+        size = none.scatter(0, targets, 1.0, reduce="add")
+        return ClassStatistics(total.div_(size.clamp(min=1)), size != none)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lpl_lib.checks import BaseLoss
@@ -38,28 +37,24 @@ def class_gradient(
 def ascent_direction(
     logits: Tensor, targets: Tensor, groups: ClassGroups, base_loss: BaseLoss | None = None
 ) -> Tensor:
-    r"""Direction of :func:`class_gradient` with Euclidean norm 1, ``(R, C)``.
-
-    For cross-entropy the gradient is a positive multiple of :math:`\rho_c - e_c`, where
-    :math:`\rho_c` is the mean of the rivals' distributions, weighted by the mass
-    :math:`1 - p_c` that each sample leaves to its rivals. Written so, nothing
-    underflows, however well the class is learnt.
-
-    ``logits`` serve as work space and are overwritten: at this size a fresh tensor costs
-    as much as a pass of arithmetic.
-    """
+    r"""Direction of :func:`class_gradient` with Euclidean norm 1, ``(R, C)``."""
     if base_loss is not None:
         return unit_rows(class_gradient(logits, targets, groups, base_loss))
-    own = targets[:, None]
-    label = logits.gather(1, own)
-    rivals = logits.scatter_(1, own, -torch.inf)
-    highest = rivals.amax(1, keepdim=True)
-    rivals = rivals.sub_(highest).exp_()
-    total = rivals.sum(1, keepdim=True)
-    mass = F.logsigmoid(highest + total.log() - label)  # log of 1 - p_y
-    weights = groups.softmax(mass[:, 0])[:, None]
-    mean = groups.sum(rivals.mul_(weights / total))
-    return unit_rows(mean.scatter_(1, groups.classes[:, None], -1.0))
+    return rivals_direction(logits.softmax(1), groups)
+
+
+def rivals_direction(p: Tensor, groups: ClassGroups) -> Tensor:
+    r"""The same for cross-entropy, from probabilities ``(B, C)``, which are overwritten.
+
+    The gradient is a positive multiple of :math:`\rho_c - e_c`, where :math:`\rho_c` is the
+    mean of the rivals' distributions, weighted by the mass :math:`1 - p_c` that each
+    sample leaves to its rivals. Where that underflows (float32: a loss below 1e-38), and
+    where there is no rival, :math:`-e_c` is left.
+    """
+    ascent = groups.sum(p.scatter_(1, groups.own, 0.0))
+    mass = ascent.sum(1, keepdim=True).clamp_(min=torch.finfo(p.dtype).tiny)
+    groups.fill_own(ascent.div_(mass), -1.0)
+    return ascent.div_(torch.linalg.vector_norm(ascent, dim=1, keepdim=True))
 
 
 def unit_rows(table: Tensor) -> Tensor:

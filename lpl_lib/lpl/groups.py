@@ -20,9 +20,11 @@ class ClassGroups:
         num_classes: ``C``.
 
     Attributes:
+        own: ``(B, 1)``, each sample's class.
         row: ``(B,)``, each sample's row in the tables of its batch.
         classes: ``(R,)``, the class of each row. Rows without samples exist; what
             stands in them is not used.
+        size: ``R``.
 
     >>> groups = ClassGroups(torch.tensor([7, 2, 7]), num_classes=10)
     >>> groups.row, groups.classes
@@ -36,37 +38,49 @@ class ClassGroups:
 
     def __init__(self, targets: Tensor, num_classes: int) -> None:
         size = len(targets)
-        if num_classes <= size:
-            self.row = targets
-            self.classes = torch.arange(num_classes, device=targets.device)
-        else:
+        self.row, self.targets, self.size = targets, targets, min(size, num_classes)
+        self.own = self._column = targets[:, None]
+        if num_classes > size:
             index = torch.arange(size, device=targets.device)
-            first = index.new_full((num_classes,), size)
+            first = targets.new_full((num_classes,), size)
             self.row = first.scatter_reduce_(0, targets, index, "amin")[targets]
-            self.classes = targets
+            self._column = self.row[:, None]
+        self._wide = self._column.expand(-1, num_classes)
+
+    @property
+    def classes(self) -> Tensor:
+        if self.row is self.targets:  # a row a class
+            return torch.arange(self.size, device=self.row.device)
+        return self.targets
 
     def expand(self, table: Tensor) -> Tensor:
-        """Return for each sample its class's row, ``(R, ...)`` to ``(B, ...)``."""
-        return table.index_select(0, self.row)
+        """Return for each sample its class's row, ``(R, A)`` to ``(B, A)``."""
+        return table.gather(0, self._index(table))
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over each class's samples, ``(B, ...)`` to ``(R, ...)``."""
-        table = values.new_zeros(len(self.classes), *values.shape[1:])
-        return table.index_add_(0, self.row, values)
+        """Return the sum over each class's samples, ``(B, A)`` to ``(R, A)``."""
+        table = values.new_zeros(self.size, values.shape[1])
+        return table.scatter_add_(0, self._index(values), values)
+
+    def fill_own(self, table: Tensor, value: float) -> None:
+        """Fill each row's entry of its own class, in place."""
+        if self.row is self.targets:
+            table.diagonal().fill_(value)
+        else:
+            table.scatter_(1, self.own, value)
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over each class's samples, ``(B, C)`` to ``(R, C)``."""
-        size = self.sum(torch.ones_like(values[:, 0])).clamp_(min=1)
-        return self.sum(values).div_(size[:, None])
+        size = self.sum(torch.ones_like(values[:, :1])).clamp_(min=1)
+        return self.sum(values).div_(size)
 
     def common(self, values: Tensor) -> Tensor:
         """Return what all samples of a class share, ``(B, 1)`` to ``(R, 1)``."""
-        table = values.new_zeros(len(self.classes), 1)
-        return table.index_copy_(0, self.row, values)
+        # zeros elsewhere: what an empty tensor holds may be slow to calculate with
+        return values.new_zeros(self.size, 1).scatter_(0, self._column, values)
 
-    def softmax(self, scores: Tensor) -> Tensor:
-        """Return weights ``(B,)`` proportional to ``exp(scores)``, 1 in sum per class."""
-        highest = scores.new_full((len(self.classes),), -torch.inf)
-        highest = highest.scatter_reduce_(0, self.row, scores, "amax")
-        weights = (scores - self.expand(highest)).exp_()
-        return weights / self.expand(self.sum(weights))
+    def _index(self, values: Tensor) -> Tensor:
+        width = values.shape[1]
+        return (
+            self._wide if width == self._wide.shape[1] else self._column.expand(-1, width)
+        )

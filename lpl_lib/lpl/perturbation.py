@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from numbers import Integral
 from typing import Any
 
@@ -18,9 +19,9 @@ from lpl_lib.checks import (
 from lpl_lib.lpl.bounds import Bound, FixedBound, FrequencyBound
 from lpl_lib.lpl.confidence import ClassConfidence
 from lpl_lib.lpl.distributed import whole_batch
-from lpl_lib.lpl.solvers import SOLVERS, LInf, Solver
+from lpl_lib.lpl.solvers import L2, SOLVERS, LInf, Solver
 from lpl_lib.lpl.splits import ConfidenceSplit, RankSplit, Split
-from lpl_lib.perturbations import Perturbation, frozen
+from lpl_lib.perturbations import Perturbation, frozen, move_own
 from lpl_lib.variation import class_relative_variation
 
 
@@ -104,6 +105,7 @@ class LPL(Perturbation):
                 else FrequencyBound(counts, epsilon=0.0, extra=largest)
             )
         self.split, self.bound, self.solver = split, bound, _solver(solver)
+        self._made: tuple[Any, Any, Any] = (), (), None
         self.use_base_loss(None)
         self.confidence = ClassConfidence(size, decay)
         for name, part in (("split", split), ("bound", bound)):
@@ -126,15 +128,47 @@ class LPL(Perturbation):
     @torch.no_grad()
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         logits, targets, own = whole_batch(logits, targets, self.process_group)
+
+        def radius(p: Tensor | None = None) -> Tensor:
+            return self._radii(logits, targets, p).index_select(0, targets)
+
+        early = isinstance(self.solver, L2) and self._base_loss[0] is None
+        known: Any = radius if early else radius()
+        delta = self.solver(logits, targets, known, self.bound.largest, *self._base_loss)
+        return delta if own == slice(None) else delta[own]
+
+    def move(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if not isinstance(self.solver, LInf):
+            return super().move(logits, targets)
+        with torch.no_grad():
+            # the rivals' equal shift changes no softmax: spare it
+            everyone = whole_batch(logits, targets, self.process_group)[:2]
+            shifts = self._radii(*everyone, scale=-2.0)
+        return move_own(logits, targets, shifts.index_select(0, targets))
+
+    def _radii(
+        self, logits: Tensor, targets: Tensor, p: Tensor | None = None, scale: float = 1.0
+    ) -> Tensor:
+        """The signed radius of each class times ``scale``, ``(C,)``."""
+        split, bound = self.split, self.bound
         statistics: Any = None
         # a split by rank with a bound by frequency looks at no confidence: spare it
-        if self.split.uses_confidence or self.bound.uses_confidence:
-            statistics = self.confidence(logits, targets)
-            statistics = statistics._replace(threshold=self.split.threshold)
-        signs = self.split(statistics)
-        radius = (signs * self.bound(statistics, signs)).index_select(0, targets)
-        delta = self.solver(logits, targets, radius, self.bound.largest, *self._base_loss)
-        return delta[own]
+        if split.uses_confidence or bound.uses_confidence:
+            statistics = self.confidence(logits, targets, p)
+            statistics = statistics._replace(threshold=split.threshold)
+        elif type(split) is RankSplit and type(bound) in (FixedBound, FrequencyBound):
+            # made once, and again when something that it is made of has changed
+            parts: Any = (split.signs, *bound._buffers.values())
+            state = (bound.largest, scale, *[part._version for part in parts])
+            known_parts, known_state, radii = self._made
+            if state != known_state or not all(map(operator.is_, parts, known_parts)):
+                radii = scale * split(None) * bound(None, split.signs)
+                if not _is_passing(radii):
+                    self._made = parts, state, radii
+            return radii
+        signs = split(statistics)
+        radii = signs * bound(statistics, signs)
+        return radii if scale == 1 else scale * radii
 
     def class_variation(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the relative loss variation that LPL causes per class, ``(C,)``.
@@ -153,6 +187,12 @@ def _is_cross_entropy(base_loss: BaseLoss | None) -> bool:
     if isinstance(base_loss, nn.CrossEntropyLoss):
         return not base_loss.label_smoothing
     return base_loss in (None, torch.nn.functional.cross_entropy)
+
+
+def _is_passing(tensor: Tensor) -> bool:
+    """Whether a tensor is one of a compiler's, a fake one or a transform's: not to keep."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    return torch.compiler.is_compiling() or type(tensor) is not Tensor or wrapped(tensor)
 
 
 def _solver(solver: Solver | str) -> Solver:

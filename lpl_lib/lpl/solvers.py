@@ -17,13 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from lpl_lib.checks import BaseLoss, check_count, check_number
-from lpl_lib.lpl.gradients import ascent_direction, class_gradient, unit_rows
+from lpl_lib.lpl.gradients import (
+    ascent_direction,
+    class_gradient,
+    rivals_direction,
+    unit_rows,
+)
 from lpl_lib.lpl.groups import ClassGroups
 
 
@@ -115,16 +120,23 @@ class L2:
         self,
         logits: Tensor,
         targets: Tensor,
-        radius: Tensor,
+        radius: Any,  # signed radii, or a function of the confidences (B, 1)
         largest: float,
         base_loss: BaseLoss | None = None,
     ) -> Tensor:
-        if logits.shape[1] == 1:
-            return torch.zeros_like(logits)  # a single class has no rivals
+        # the softmax of the first step gives the confidences too
         groups = ClassGroups(targets, logits.shape[1])
+        if base_loss is None:
+            p = logits.softmax(1)
+            if callable(radius):
+                radius = radius(p.gather(1, groups.own))
+            direction = rivals_direction(p, groups)
+            del p  # memory is time
+        else:
+            direction = ascent_direction(logits, targets, groups, base_loss)
         radius = radius.to(logits.dtype)[:, None]
-        keep = self.damping * (groups.common(radius) < 0).to(logits.dtype)
-        direction = ascent_direction(logits.clone(), targets, groups, base_loss)
+        # damping where the loss is minimised
+        keep = groups.common(radius).sign_().clamp_(-self.damping, 0).neg_()
         for _ in range(self.steps - 1):
             moved = groups.expand(direction).mul_(radius).add_(logits)
             ascent = ascent_direction(moved, targets, groups, base_loss)
@@ -211,7 +223,7 @@ class PGD:
             return torch.zeros_like(logits)
         groups = ClassGroups(targets, logits.shape[1])
         radius = radius.to(logits.dtype)[:, None]
-        inside = logits.new_zeros(len(groups.classes), logits.shape[1])
+        inside = logits.new_zeros(groups.size, logits.shape[1])
         for _ in range(self.steps):
             moved = groups.expand(inside).mul_(radius).add_(logits)
             ascent = ascent_direction(moved, targets, groups, base_loss)
@@ -246,7 +258,7 @@ def walk(
     # 0.3 / 0.1 must give 3 steps, also where it is rounded to 2.9999998
     steps = torch.floor(radius.abs() / step_size + 1e-4)
     signed = step_size * radius.sign()
-    delta = logits.new_zeros(len(groups.classes), logits.shape[1])
+    delta = logits.new_zeros(groups.size, logits.shape[1])
     for k in range(math.floor(largest / step_size + 1e-4)):
         moved = groups.expand(delta).add_(logits)
         gradient = class_gradient(moved, targets, groups, base_loss)

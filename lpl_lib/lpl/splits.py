@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lpl_lib.checks import ClassCounts, check_class_counts, check_count, check_number
@@ -60,8 +61,7 @@ class ConfidenceSplit(Split):
     def forward(self, statistics: ClassStatistics) -> Tensor:
         tau = statistics.tau if self.threshold is None else self.threshold
         # a tie with the mean, which is rounded, is not below it
-        below = statistics.confidence - tau < -SAME_CONFIDENCE
-        return torch.where(below, 1.0, -1.0)
+        return F.threshold(tau - statistics.confidence, SAME_CONFIDENCE, -1.0).sign_()
 
 
 class RankSplit(Split):
