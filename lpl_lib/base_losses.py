@@ -54,10 +54,11 @@ class FocalLoss(FullPrecision):
         # 1 - p to full precision, and off zero, where a power below 1 has no slope
         missed = -torch.expm1(-loss)
         loss = missed.clamp(min=1e-12) ** self.gamma * loss
-        counts = (targets != ignored).to(logits.dtype)
-        if weight is not None:
-            counts = counts * weight[targets.where(targets != ignored, 0)]
-        return (counts * loss).sum() / counts.sum()
+        counted = targets != ignored
+        if weight is None:
+            return loss.sum() / counted.sum()
+        weights = weight[targets.where(counted, 0)] * counted
+        return (weights * loss).sum() / weights.sum()
 
 
 def class_balanced_weights(class_counts: ClassCounts, beta: float = 0.9999) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import Any, cast
 
@@ -26,6 +25,9 @@ from lpl_lib.checks import (
 from lpl_lib.multilabel.base_losses import BCELoss, LabelLoss
 from lpl_lib.perturbations import Perturbation, at_least_float32, frozen
 from lpl_lib.targets import as_rows, check_linear, check_mixed, counted, unmix
+
+
+FULL = (torch.float32, torch.float64)
 
 
 class PerturbedLoss(nn.Module):
@@ -141,12 +143,36 @@ class PerturbedLoss(nn.Module):
             targets: ``(B,)`` or ``(B, d1, ...)``, integers in ``[0, C)``; or of the
                 logits' shape, class probabilities; or for labels ``(B, C)`` of 0 and 1.
         """
+        if self._by_torch and type(targets) is Tensor and targets.dtype is torch.int64:
+            loss = self._quickly(logits, targets)
+            if loss is not None:
+                return loss
         if self.task == "multilabel":
             return self._of_labels(logits, targets)
         if getattr(logits, "ndim", 2) < 3:
             return self._of_classes(logits, targets)
         loss = self._of_classes(*as_rows(logits, targets))
         return loss.view(targets.shape) if loss.ndim else loss
+
+    def _quickly(self, logits: Tensor, targets: Tensor) -> Tensor | None:
+        """The loss where torch's own checks are enough, at no cost; ``None`` where all
+        has to be looked at: for an error, for a batch of which nothing counts, or because
+        samples see each other."""
+        perturbation = self._active
+        if perturbation is not None and perturbation.couples:
+            return None
+        usual = type(logits) is Tensor and logits.ndim == 2 and logits.dtype in FULL
+        if not usual or logits.shape[1] != (self._num_classes or logits.shape[1]):
+            return None
+        reads = self._reads(logits)
+        if not reads and self.check_values is None and not logits.is_cuda:
+            return None  # while compiling
+        try:
+            moved = logits if perturbation is None else perturbation.move(logits, targets)
+            loss: Tensor = self.base_loss(moved, targets)
+        except (IndexError, RuntimeError, ValueError):
+            return None
+        return loss if loss.ndim or not reads or math.isfinite(loss.item()) else None
 
     def _of_labels(self, logits: Tensor, targets: Tensor) -> Tensor:
         perturbation, base = self._active, cast(LabelLoss, self.base_loss)
@@ -179,16 +205,6 @@ class PerturbedLoss(nn.Module):
             return self._of_mixed(logits, targets)
         check_batch(logits, targets, self._num_classes, values=False)
         logits, targets = at_least_float32(logits), targets.long()
-        if self._by_torch and (perturbation is None or not perturbation.couples):
-            # torch leaves out what is to be, and its own check comes at no cost; what it
-            # refuses is looked at below, and so is a batch of which nothing counts
-            with contextlib.suppress(IndexError, RuntimeError):
-                moved = (
-                    logits if perturbation is None else perturbation.move(logits, targets)
-                )
-                loss: Tensor = self.base_loss(moved, targets)
-                if loss.ndim or not self._reads(logits) or math.isfinite(loss.item()):
-                    return loss
         rows = counted(
             targets,
             logits.shape[1],
@@ -228,7 +244,9 @@ class PerturbedLoss(nn.Module):
     @property
     def _active(self) -> Perturbation | None:
         """The perturbation, where it may act."""
-        return self.perturbation if self.training and torch.is_grad_enabled() else None
+        if self.training and torch.is_grad_enabled():
+            return self._modules.get("perturbation")  # type: ignore[return-value]
+        return None
 
     def _reads(self, logits: Tensor) -> bool:
         return reads_values(logits, self.check_values)

@@ -96,6 +96,11 @@ class Perturbation(FullPrecision):
         perturbation may know a cheaper way, and leave out what no softmax sees."""
         return logits + self.delta(logits, targets)
 
+    def _table(self, name: str, logits: Tensor) -> Tensor:
+        """A buffer in the logits' dtype, past the slow look-up of ``nn.Module``."""
+        table: Any = self._buffers[name]
+        return table if table.dtype is logits.dtype else table.to(logits.dtype)
+
     def use_base_loss(self, base_loss: BaseLoss | None) -> None:
         """Be told the base loss, ``None`` for the task's own; what solves for its
         perturbation (LPL) raises and lowers this one."""
@@ -251,7 +256,7 @@ class LogitAdjustment(Perturbation):
         return shared.scatter_add(1, targets[:, None], own[:, None])
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
-        logits = torch.add(logits, self.log_prior.to(logits.dtype), alpha=self.tau)
+        logits = torch.add(logits, self._table("log_prior", logits), alpha=self.tau)
         if "own" not in self._buffers:
             return logits
         return move_own(logits, targets, self.own[targets])
@@ -301,7 +306,8 @@ class LDAM(Perturbation):
         return self.move(torch.zeros_like(logits), targets)
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return move_own(logits, targets, -self.margins.index_select(0, targets))
+        own = self._table("margins", logits).index_select(0, targets)
+        return move_own(logits, targets, -own)
 
 
 class VS(Perturbation):
@@ -350,8 +356,8 @@ class VS(Perturbation):
         return shrink * logits + (self.tau * self.log_prior).to(logits.dtype)
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
-        scaled = logits * self.scales.to(logits.dtype)
-        return torch.add(scaled, self.log_prior.to(logits.dtype), alpha=self.tau)
+        scaled = logits * self._table("scales", logits)
+        return torch.add(scaled, self._table("log_prior", logits), alpha=self.tau)
 
 
 def move_own(logits: Tensor, targets: Tensor, shift: Tensor) -> Tensor:

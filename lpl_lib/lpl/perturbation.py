@@ -125,6 +125,15 @@ class LPL(Perturbation):
         # in a tuple: it stays the loss's own, not a part of its perturbation too
         self._base_loss = (inner,)
 
+    @property
+    def couples(self) -> bool:  # type: ignore[override]
+        """By rank and in closed form no sample depends on the others of its batch."""
+        return self._learns_confidence or not isinstance(self.solver, LInf)
+
+    @property
+    def _learns_confidence(self) -> bool:
+        return self.split.uses_confidence or self.bound.uses_confidence
+
     @torch.no_grad()
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         logits, targets, own = whole_batch(logits, targets, self.process_group)
@@ -142,7 +151,9 @@ class LPL(Perturbation):
             return super().move(logits, targets)
         with torch.no_grad():
             # the rivals' equal shift changes no softmax: spare it
-            everyone = whole_batch(logits, targets, self.process_group)[:2]
+            everyone = logits, targets
+            if self.couples:
+                everyone = whole_batch(logits, targets, self.process_group)[:2]
             shifts = self._radii(*everyone, scale=-2.0)
         return move_own(logits, targets, shifts.index_select(0, targets))
 
@@ -153,7 +164,7 @@ class LPL(Perturbation):
         split, bound = self.split, self.bound
         statistics: Any = None
         # a split by rank with a bound by frequency looks at no confidence: spare it
-        if split.uses_confidence or bound.uses_confidence:
+        if self._learns_confidence:
             statistics = self.confidence(logits, targets, p)
             statistics = statistics._replace(threshold=split.threshold)
         elif type(split) is RankSplit and type(bound) in (FixedBound, FrequencyBound):
