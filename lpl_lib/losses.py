@@ -26,7 +26,6 @@ from lpl_lib.multilabel.base_losses import BCELoss, LabelLoss
 from lpl_lib.perturbations import Perturbation, at_least_float32, frozen
 from lpl_lib.targets import as_rows, check_linear, check_mixed, counted, unmix
 
-
 FULL = (torch.float32, torch.float64)
 
 
