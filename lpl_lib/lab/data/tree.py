@@ -127,7 +127,8 @@ def _walk(place: Path) -> tuple[dict[Path, list[Path]], list[Path], list[Path]]:
     seen: dict[tuple[int, int], Path] = {}
 
     def refuse(error: OSError) -> None:
-        raise type(error)(f"folder must have one subfolder a class, but: {error}")
+        text = f"folder must have one subfolder a class, but there is no way in: {error}"
+        raise type(error)(text) from error
 
     for root, folders, names in os.walk(place, onerror=refuse, followlinks=True):
         here = Path(root)
