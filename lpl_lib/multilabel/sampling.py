@@ -19,33 +19,25 @@ class ClassAwareSampler(DistributedSampler[int]):
     r"""Draws a label, then some of its images; the next label, and so on.
 
     Labels come in random order, each once before any comes again; a label's images come
-    in random order too, each once before any comes again. One endless draw, of which each
-    pass is the next part: also where ``length`` ends, and an image that one pass leaves
-    out comes in another. An image with several labels is drawn for each of them, which is
-    why the re-balancing weights (:class:`~lpl_lib.multilabel.Rebalanced`) go with this
-    sampler.
-
-    Several processes share the draw: of a pass, rank ``r`` of ``w`` gets the images
-    ``r``, ``r + w``, ... A training that goes on from a state calls ``set_epoch(epoch)``,
-    from 0: the next pass is then that of ``epoch``, as it was or will be.
+    in random order too, each once before any comes again: each pass goes on where the last
+    ended, or from the ``epoch`` given to ``set_epoch``. Processes share each pass. An image
+    with several labels is drawn for each of them, which is why the re-balancing weights
+    (:class:`~lpl_lib.multilabel.Rebalanced`) go with this sampler.
 
     Args:
         targets: ``(N, K)`` of 0 and 1, of the training set.
         per_label: images that are drawn for a label in turn; 3 in the DB protocol.
-        length: images a pass, of all processes; rounded up to a multiple of their number.
-            Default :math:`\lfloor \max_k n_k \cdot K / 4 \rfloor`, the DB protocol's: 3,875
-            on VOC-MLT, 22,560 on COCO-MLT.
+        length: images a pass. Default :math:`\lfloor \max_k n_k \cdot K / 4 \rfloor`, the
+            DB protocol's: 3,875 on VOC-MLT, 22,560 on COCO-MLT.
         seed: of the draw, the same in all processes.
-        num_replicas, rank: number of processes, and which this is; default, as
-            :mod:`torch.distributed` says.
+        num_replicas, rank: of the processes; default, as :mod:`torch.distributed` says.
 
     Labels without an image are left out.
 
     Source: Shen et al. 2016 ("Relay backpropagation"), with the numbers of Wu et al. 2020.
 
     Raises:
-        ValueError: targets that are not 0 or 1, or without any positive; a ``rank`` that
-            is none of the processes.
+        ValueError: targets that are not 0 or 1, or without any positive; no such rank.
 
     >>> targets = torch.zeros(100, 2)
     >>> targets[:, 0], targets[7, 1] = 1, 1
