@@ -192,8 +192,8 @@ def test_a_share_that_leaves_a_part_empty(share):
 
 
 def test_a_class_of_one_image_cannot_be_split():
-    with pytest.raises(ValueError, match=r"at least two images .* but class 1 has one"):
-        hold_out(torch.tensor([0, 0, 1]), 0.5)
+    with pytest.raises(ValueError, match=r"at least two images .* but class 1, 3 has one"):
+        hold_out(torch.tensor([0, 0, 1, 3]), 0.5)
 
 
 def test_a_checksum_follows_pixels_labels_and_order():

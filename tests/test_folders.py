@@ -13,10 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from lpl_lib.lab.__main__ import main
 from lpl_lib.lab.data import read_folder
 from lpl_lib.lab.data.folder import CorruptImagesError, SkippedImagesWarning, read_parts
 from lpl_lib.lab.data.tree import folder_digest, look_through
 from lpl_lib.lab.problem import load_source
+from lpl_lib.lab.records import read
 from lpl_lib.lab.specification import Data
 
 
@@ -219,9 +221,9 @@ def test_parts_within_the_classes_are_refused(tmp_path):
     """Fault 12, a sibling: `cat/train` and `cat/test` were trained on alike."""
     for kind in ("cat", "dog"):
         colours(tmp_path / kind, train=RED, test=BLUE)
-    for read in (read_folder, read_parts):
+    for reader in (read_folder, read_parts):
         with pytest.raises(ValueError, match="must hold train and test"):
-            read(tmp_path)
+            reader(tmp_path)
 
 
 def test_a_class_may_be_called_nearly_like_a_part(tmp_path):
@@ -446,3 +448,37 @@ def test_images_are_read_anew_if_the_folder_changed(tmp_path):
     assert load_source(data)[0].images is red
     colours(tmp_path / "train", cat=BLUE)
     assert not load_source(data)[0].images.equal(red)
+
+
+MINE = """title = "t"
+seeds = 1
+data = { name = "folder", label = "p", path = "PLACE" }
+model = { name = "small-conv", width = 2 }
+recipe = { epochs = 1 }
+[methods]
+LA = {}
+"""
+
+
+def test_a_table_is_of_the_folder_that_is_there(tmp_path, capsys):
+    """Fault 20: `--table` with another folder, or a changed one, printed the numbers of
+    the first, with exit status 0. With the folder as it was, wherever it lies, it shows
+    them again, and nothing is run anew."""
+    place = tmp_path / "photos"
+    for part in ("train", "test"):
+        colours(place / part, cat=RED, dog=BLUE)
+    places = ["--results", str(tmp_path / "r"), "--checkpoints", str(tmp_path / "c")]
+
+    def line(folder: Path, *more: str) -> int:
+        (tmp_path / "mine.toml").write_text(MINE.replace("PLACE", str(folder)))
+        return main([str(tmp_path / "mine.toml"), "--cpu", "--quiet", *places, *more])
+
+    assert line(place) == line(place, "--table") == 0
+    shutil.copytree(place, tmp_path / "before")
+    swap(place / "train/cat/0.png", place / "train/dog/0.png")
+    assert line(place, "--table") == 2
+    assert "no test run of mine is recorded yet" in capsys.readouterr().err
+    assert line(tmp_path / "before", "--table") == line(tmp_path / "before") == 0
+    assert len(read(tmp_path / "r/mine.jsonl")) == 1
+    assert line(tmp_path / "nowhere", "--table") == 2
+    assert "nowhere" in capsys.readouterr().err

@@ -20,6 +20,7 @@ SPLITS = {
 # what systems and programs put beside images: .ipynb_checkpoints, __MACOSX, @eaDir
 FOREIGN = re.compile(r"[.@$]|__|(#recycle|lost\+found|Thumbs\.db|desktop\.ini)$")
 OWN = ("*.jsonl", "*.lock", "*/*.lock")  # in folders of an experiment's results, runs
+Inside = dict[Path, tuple[list[Path], list[Path]]]  # the folders and files of folders
 
 
 class Tree(NamedTuple):
@@ -50,37 +51,33 @@ def look_through(folder: str | Path, *, parts: bool = True) -> Tree:
             or parts where there should be classes; classes that differ between parts; a
             folder that a link shows a second time.
     """
-    place = Path(folder)
-    inside, files, unread = _walk(place)
-    splits, used = _splits(inside[place]) if parts else {}, {"": place}
+    place, (inside, unread) = Path(folder), _walk(Path(folder))
+    folders, loose = inside[place]
+    splits, used = _splits(folders) if parts else {}, {"": place}
     if splits:
         test = splits.get("test") or splits.get("validation") or []
         both = splits.get("train", []) + test
         if len(both) != 2 or len(test) != 1:
             _refuse(place, splits)
         used = dict(zip(("train", "test"), both, strict=True))
-        unread += [path for path in inside[place] if path not in both]
-    members = {path: list[Path]() for root in used.values() for path in inside[root]}
-    for here in {*members, *used.values()}:
-        if len(nested := _splits(inside[here])) > 1:
-            _refuse(here, nested)
-    for file in files:
-        if owner := next((path for path in file.parents if path in members), None):
-            members[owner].append(file)
-        elif file.parent in (place, *used.values()):
-            unread.append(file)
-    found: dict[str, dict[str, list[Path]]] = {part: {} for part in used}
+        unread += [path for path in folders if path not in both] + loose
+    found = {}
     for part, root in used.items():
-        for path in inside[root]:
+        classes: dict[str, list[Path]] = {}
+        for path in inside[root][0]:
             name = normalize("NFC", path.name)  # macOS takes letters and accents apart
-            found[part].setdefault(name, []).extend(members[path])
-        found[part] = dict(sorted(found[part].items()))
-        empty = [name for name, files in found[part].items() if not files]
-        if empty or len(found[part]) < 2:
+            classes.setdefault(name, []).extend(_below(path, inside))
+        for here in (root, *inside[root][0]):
+            if len(nested := _splits(inside[here][0])) > 1:
+                _refuse(here, nested)
+        empty = sorted(name for name, files in classes.items() if not files)
+        if empty or len(classes) < 2:
             raise ValueError(
                 "folder must have at least two subfolders, one a class, images in each, "
-                f"got {len(found[part])}, {empty} of them empty, in {root}"
+                f"got {len(classes)}, {empty} of them empty, in {root}"
             )
+        unread += inside[root][1]
+        found[part] = dict(sorted(classes.items()))
     names = [classes.keys() for classes in found.values()]
     if names[0] != names[-1]:
         raise ValueError(
@@ -120,10 +117,10 @@ def _hashed(file: Path, *status: int) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _walk(place: Path) -> tuple[dict[Path, list[Path]], list[Path], list[Path]]:
-    """The folders in each folder, all files, and what is passed over."""
-    inside: dict[Path, list[Path]] = {}
-    files, unread = [], []
+def _walk(place: Path) -> tuple[Inside, list[Path]]:
+    """What is in each folder, and what is passed over."""
+    inside: Inside = {}
+    unread: list[Path] = []
     seen: dict[tuple[int, int], Path] = {}
 
     def refuse(error: OSError) -> None:
@@ -136,12 +133,17 @@ def _walk(place: Path) -> tuple[dict[Path, list[Path]], list[Path], list[Path]]:
         twin = seen.setdefault((status.st_dev, status.st_ino), here)
         if twin is not here:
             raise ValueError(f"{here} is {twin} once more, by a link: remove one of them")
-        below = {here / name: _passed_over(here / name) for name in sorted(folders)}
-        unread += [path for path, passed in below.items() if passed]
-        inside[here] = [path for path, passed in below.items() if not passed]
-        folders[:] = [path.name for path in inside[here]]
-        files += [here / name for name in sorted(names) if not FOREIGN.match(name)]
-    return inside, files, unread
+        passed = {name for name in folders if _passed_over(here / name)}
+        unread += [here / name for name in sorted(passed)]
+        folders[:] = sorted(set(folders) - passed)
+        files = [here / name for name in sorted(names) if not FOREIGN.match(name)]
+        inside[here] = [here / name for name in folders], files
+    return inside, unread
+
+
+def _below(folder: Path, inside: Inside) -> list[Path]:
+    folders, files = inside[folder]
+    return files + [file for inner in folders for file in _below(inner, inside)]
 
 
 def _passed_over(folder: Path) -> bool:
