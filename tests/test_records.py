@@ -89,7 +89,9 @@ def test_a_line_that_lacks_only_its_end_is_kept(tmp_path):
         assert keys(ledger) == ["1", "2"]
 
 
-@pytest.mark.parametrize("line", ["[1, 2]", '"text"', "nonsense", '{"key": '])
+@pytest.mark.parametrize(
+    "line", ["[1, 2]", '"text"', "nonsense", '{"key": ', '{"hits": [1]}']
+)
 def test_a_damaged_line_within_is_passed_over(tmp_path, line):
     ledger = tmp_path / "a.jsonl"
     ledger.write_text(f'{{"key": "1"}}\n{line}\n\n{{"key": "2"}}\n')

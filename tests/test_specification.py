@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lpl_lib.lab.measures import MEASURES
@@ -71,6 +73,43 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, old, new, message):
     place.write_text(GOOD.replace(old, new))
     with pytest.raises(ValueError, match=f"(?s)mine: .*({message})"):
         load(str(place))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "seeds=1000000000",
+        "recipe.epochs=100000000000000000000000000",
+        "recipe.batch_size=1e9",
+        "recipe.lr=inf",
+        "recipe.weight_decay=1e300",
+        "recipe.padding=1000000",
+        "search.epochs=10000000",
+        "search.seeds=[99999999999]",
+        "data.size=1000000",
+        "data.draw=99999999999",
+        "data.imbalance_ratio=1e300",
+    ],
+)
+def test_a_number_that_would_take_for_ever_is_refused_with_the_limit(setting):
+    """Fault 18: `seeds=1e9` filled 20 GB, `epochs=1e26` was accepted. Also what NumPy
+    does not take as a seed, and what fills the memory."""
+    with pytest.raises(ValueError, match=r"Expected `(int|float)` <= \d|got `float`"):
+        load("digits-lt50", [setting])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/tmp/x", "a/b", "a\\b", "..", ".", ".hidden", "", "a\0b", "a\n", "x" * 101],
+)
+def test_the_name_of_an_experiment_is_that_of_a_file_in_the_results(tmp_path, name):
+    """Fault 19: with `name = "../x"` the ledger lay outside of the results."""
+    place = tmp_path / "mine.toml"
+    place.write_text(f"name = {json.dumps(name)}\n{GOOD}")
+    with pytest.raises(ValueError, match=r"mine: .* regex .* at `\$\.name`"):
+        load(str(place))
+    place.write_text(f'name = "my cats_2.0+LA"\n{GOOD}')
+    assert load(str(place)).name == "my cats_2.0+LA"
 
 
 def test_an_unknown_experiment():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
+import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 
 from lpl_lib.lab.files import write_whole
 
+SIZE = hashlib.sha256().digest_size
+
 
 class Checkpoint:
-    """The state of one training in a file, replaced in one step.
+    """The state of one training in a file, replaced in one step; a digest comes first.
 
     Args:
         path: of the file.
@@ -38,31 +41,34 @@ class Checkpoint:
             OSError: it could not be written (disk full, for instance); the older state
                 is still there.
         """
-        content = {"key": self.key, "state": state}
-        write_whole(self.path, lambda file: torch.save(content, file))
+        torch.save({"key": self.key, "state": state}, memory := io.BytesIO())
+        content = memory.getvalue()
+        digest = hashlib.sha256(content).digest()
+        write_whole(self.path, lambda file: file.write(digest + content))
 
     def load(self) -> dict[str, Any] | None:
         """Return the state, its tensors on the CPU; ``None`` if there is none.
 
         Raises:
-            ValueError: the file is damaged, or belongs to another configuration.
+            ValueError: the file is damaged, in a single bit or more, or belongs to another
+                configuration.
         """
         if not self.path.exists():
             return None
-        damage = (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError)
-        try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
-            key, state = content["key"], content["state"]
-        except damage as error:
+        written = self.path.read_bytes() if self.path.is_file() else b""
+        digest, content = written[:SIZE], written[SIZE:]
+        if hashlib.sha256(content).digest() != digest:
             raise ValueError(
-                f"checkpoint {self.path} is damaged ({error}): remove it to start anew"
-            ) from error
-        if key != self.key:
-            raise ValueError(
-                f"checkpoint {self.path} belongs to another configuration ({key}, not "
-                f"{self.key}): remove it or name another folder"
+                f"checkpoint {self.path} is damaged (or older than its digest): remove it "
+                "to start anew"
             )
-        return state
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if found["key"] != self.key:
+            raise ValueError(
+                f"checkpoint {self.path} belongs to another configuration "
+                f"({found['key']}, not {self.key}): remove it or name another folder"
+            )
+        return found["state"]
 
     def remove(self) -> None:
         """Remove the file, if there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,7 +14,9 @@ def write_whole(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
     """Have ``write`` fill a file, and put it in the place of ``path`` in one step.
 
     A process killed at any moment leaves the older file behind; a full disk leaves it
-    untouched. Missing folders are made.
+    untouched. What a killed one had begun, ``.<name>.<random>.part``, goes with the next
+    writing. A link in the place of ``path`` is replaced, not followed. Missing folders
+    are made.
 
     Raises:
         OSError: it could not be written.
@@ -26,7 +29,10 @@ def write_whole(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    begun = f".{path.name}."
+    for left in path.parent.glob(f"{glob.escape(begun)}*.part"):
+        left.unlink(missing_ok=True)
+    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=begun, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -35,6 +41,8 @@ def write_whole(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
         os.chmod(unfinished, 0o644)  # mkstemp's is for its owner alone
         os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+        if not os.path.exists(unfinished):  # another writer took it for one left behind
+            return write_whole(path, write)
         raise OSError(
             f"{path} could not be written ({error}): what was there is kept"
         ) from error

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lpl_lib.lab.plan import Run
-from lpl_lib.lab.problem import load_source, look_anew
+from lpl_lib.lab.problem import load_source
 from lpl_lib.lab.runner import run_all
 
 
@@ -37,7 +37,6 @@ def work(runs: list[Run], options: Any) -> int:
 
 
 def _work(runs: list[Run], options: Any) -> None:
-    look_anew()
     torch.set_num_threads(options.threads or torch.get_num_threads())
     until = None if options.minutes is None else options.began + 60 * options.minutes
     common = {"cpu": options.cpu, "progress": False if options.quiet else None}

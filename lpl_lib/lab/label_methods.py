@@ -34,9 +34,9 @@ def class_aware(facts: Facts) -> Method:
 
     def order(targets: Tensor, draw: torch.Generator) -> Tensor:
         seed = int(torch.randint(2**31, (), generator=draw))
-        return torch.tensor(
-            [*ml.ClassAwareSampler(targets, length=len(targets), seed=seed)]
-        )
+        # the loop shares each batch out itself
+        whole: Any = {"length": len(targets), "seed": seed, "num_replicas": 1, "rank": 0}
+        return torch.tensor([*ml.ClassAwareSampler(targets, **whole)])
 
     return Method(sampler=order, task="multilabel")
 

@@ -70,9 +70,9 @@ class Run:
                 data[drawn] = self.seed
         if data.pop("path", None):
             from lpl_lib.lab.data import data_folder
-            from lpl_lib.lab.data.folder import listing_digest
+            from lpl_lib.lab.data.tree import folder_digest
 
-            data["identity"] = listing_digest(data_folder() / spec.data.path)
+            data["identity"] = folder_digest(data_folder() / spec.data.path)
         return {
             "data": data,
             "model": dict(spec.model),

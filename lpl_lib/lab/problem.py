@@ -21,6 +21,7 @@ from lpl_lib.lab.data import (
     long_tail_indices,
 )
 from lpl_lib.lab.data.folder import read_parts
+from lpl_lib.lab.data.tree import folder_digest
 from lpl_lib.lab.files import write_whole
 from lpl_lib.lab.specification import Data, Groups
 from lpl_lib.metrics import frequency_groups
@@ -111,14 +112,15 @@ def load_problem(data: Data, seed: int, held_out: float = 0.0) -> Problem:
 
 
 def load_source(data: Data, split: int = 0) -> Source:
-    """Return a data set, decoded once a process: training set, test set, class names."""
+    """Return a data set, decoded once: training set, test set, class names."""
     place = str(data_folder() / Path(data.path).expanduser())
-    return _source(data.name, split, place, data.size, data.skip_corrupt)
+    content = folder_digest(place) if data.path else ""  # it may have changed since
+    return _source(data.name, split, place, data.size, data.skip_corrupt, content)
 
 
 @lru_cache(maxsize=4)
 def _source(
-    name: str, split: int, place: str, size: int | None, skip_corrupt: bool
+    name: str, split: int, place: str, size: int | None, skip_corrupt: bool, content: str
 ) -> Source:
     if name == "digits":
         return *digits(seed=split), [str(c) for c in range(10)]
@@ -131,11 +133,6 @@ def _source(
         parts = torch.arange(600).split([400, 200])
         return both.subset(parts[0]), both.subset(parts[1]), [str(c) for c in range(10)]
     return cifar(name)  # type: ignore[arg-type]
-
-
-def look_anew() -> None:
-    """Forget what was read of the images: they may have changed since."""
-    _source.cache_clear()
 
 
 def group_members(counts: Tensor, groups: Groups | None) -> dict[str, list[int]]:

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Count = Annotated[int, Meta(ge=1)]
-Whole = Annotated[int, Meta(ge=0)]
-Number = Annotated[float, Meta(ge=0)]
-Positive = Annotated[float, Meta(gt=0)]
+# limits beyond which a number is a slip that would take for ever, or all memory
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Whole = Annotated[int, Meta(ge=0, le=2**32 - 1)]  # the largest seed that NumPy takes
+Number = Annotated[float, Meta(ge=0, le=1e9)]
+Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Schedule = Literal["constant", "step", "cosine", "one-cycle"]
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -51,7 +52,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     warmup_epochs: Whole = 0
     milestones: tuple[Whole, ...] = ()
     gamma: Number = 0.1
-    padding: Whole = 0
+    padding: Annotated[int, Meta(ge=0, le=4096)] = 0
     flip: bool = False
     precision: Precision = "no"
 

@@ -59,8 +59,8 @@ def append(path: str | Path, record: Record) -> bool:
 def read(path: str | Path) -> list[Record]:
     """Return the records of a ledger; none if there is no file.
 
-    A line that is no JSON object is reported by a :class:`TornLineWarning` and passed
-    over.
+    A line that is no JSON object with a ``key`` is reported by a
+    :class:`TornLineWarning` and passed over.
     """
     path = Path(path)
     if not path.exists():
@@ -144,4 +144,4 @@ def _parsed(line: bytes) -> Record | None:
         record = json.loads(line)
     except ValueError:  # of JSON, or of UTF-8
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict) and "key" in record else None

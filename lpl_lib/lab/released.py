@@ -17,27 +17,31 @@ from lpl_lib.lpl.splits import RankSplit
 from lpl_lib.perturbations import Perturbation
 
 Norms = Literal["rows", "columns"]
+MOST_STEPS = 10_000
 
 
 class ReleasedWalk(Perturbation):
     r"""A walk of steps of equal length along each class's gradient, for comparison only.
 
     .. math:: \delta_c \leftarrow \delta_c \pm \alpha \, g_c / \nu_c, \quad
-              \lfloor \epsilon_c / \alpha \rfloor \text{ times}, \qquad
               g_c = \overline{\mathrm{softmax}(u_i + \delta_c)} - e_c
 
-    with the split by rank (Eq. 10) and the bound by frequency (Eq. 14). As the method is
-    meant, :math:`\nu_c = \lVert g_c \rVert_2`, and ``delta`` is inferred, then used. The
-    authors' scripts divide by the norm of *column* ``c`` of the table of all gradients,
-    and leave the recording of gradients on: back-propagation then runs through the walk,
-    and the net also learns how to change its perturbation.
+    with the split by rank (Eq. 10) and the bound by frequency (Eq. 14). All classes walk
+    to the end; class ``c`` takes its ``delta`` from after
+    :math:`\lfloor \epsilon_c / \alpha \rfloor` steps. As the method is meant,
+    :math:`\nu_c = \lVert g_c \rVert_2`, and ``delta`` is inferred, then used. The authors'
+    scripts divide by the norm of *column* ``c`` of the table of all gradients, so that it
+    matters how far the others have walked, and leave the recording of gradients on:
+    back-propagation then runs through the walk, and the net also learns how to change its
+    perturbation.
 
     With ``norms="columns"`` and without ``through`` it is :class:`lpl_lib.LPL` with the
     solver :class:`Released`; that one needs no table of ``C x C``.
 
     Args:
         class_counts: training images per class, ``(C,)``.
-        extra: the largest bound, of the most and the least frequent class; at least 0.
+        extra: the largest bound, of the most and the least frequent class; at least 0
+            and at most 10,000 steps.
         step_size: :math:`\alpha` > 0.
         norms: ``"rows"``, each gradient by its own length, or ``"columns"``.
         through: whether gradients flow through the walk.
@@ -50,7 +54,8 @@ class ReleasedWalk(Perturbation):
             [ 0.3500, -0.3500]])
     """
 
-    moves: Tensor
+    step: Tensor
+    steps: Tensor
 
     def __init__(
         self,
@@ -66,9 +71,11 @@ class ReleasedWalk(Perturbation):
         signs = RankSplit(class_counts)(None)
         radius = FrequencyBound(class_counts, 0.0, extra)(None, signs)
         steps = torch.floor(radius / step_size + 1e-4)  # 0.3 / 0.1 are 3 steps
-        times = torch.arange(int(steps.max()))[:, None]
-        moves = torch.where(times < steps, step_size * signs, 0.0)
-        self.register_buffer("moves", moves)
+        self.most = int(steps.max())
+        if self.most > MOST_STEPS:
+            raise ValueError(f"extra must be at most {MOST_STEPS} steps, got {extra}")
+        self.register_buffer("step", step_size * signs)
+        self.register_buffer("steps", steps)
         self.num_classes = len(signs)
         self.norms, self.through = norms, through
 
@@ -76,12 +83,13 @@ class ReleasedWalk(Perturbation):
         with torch.set_grad_enabled(self.through and torch.is_grad_enabled()):
             one_hot = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
             means = one_hot.T / one_hot.sum(0).clamp(min=1)[:, None]
-            delta = torch.zeros_like(one_hot.T @ one_hot)
-            for move in self.moves.to(logits.dtype):
-                gradient = means @ ((logits + delta[targets]).softmax(1) - one_hot)
+            walked = delta = torch.zeros_like(one_hot.T @ one_hot)
+            for k in range(self.most):
+                gradient = means @ ((logits + walked[targets]).softmax(1) - one_hot)
                 along = 1 if self.norms == "rows" else 0
                 norm = torch.linalg.vector_norm(gradient, dim=along).clamp(min=1e-12)
-                delta = delta + (move / norm)[:, None] * gradient
+                walked = walked + (self.step.to(norm) / norm)[:, None] * gradient
+                delta = torch.where(k < self.steps[:, None], walked, delta)
             return delta[targets]
 
 
@@ -94,13 +102,13 @@ class Released:
     much everybody takes other images for ``c``:
 
     .. math:: \delta_c \leftarrow \delta_c \pm \alpha \, g_c \Big/
-              \Bigl( \sum_k g_{k,c}^2 \Bigr)^{1/2}, \quad
-              \lfloor \epsilon_c / \alpha \rfloor \text{ times}
+              \Bigl( \sum_k g_{k,c}^2 \Bigr)^{1/2}
 
-    So a class's perturbation depends on the other classes in the batch, and classes that
-    attract errors are moved less. Nothing bounds ``delta``. The code's other
-    peculiarities (absent classes in the threshold, increments added twice) are not part
-    of this rule.
+    All classes of the batch walk to the end of the longest walk, and each takes its
+    ``delta`` from after its own :math:`\lfloor \epsilon_c / \alpha \rfloor` steps. So a
+    class's perturbation depends on the others in the batch, and classes that attract
+    errors are moved less. Nothing bounds ``delta``. The code's other peculiarities
+    (chapter 14) are not part of this rule.
 
     Args:
         step_size: :math:`\alpha` > 0.

@@ -27,9 +27,8 @@ class Data(Section, frozen=True, kw_only=True):
     Attributes:
         name: where they come from; ``"random"`` is noise of CIFAR's size, to try a plan.
         label: what tables call it.
-        path: of a ``"folder"``, below ``LPL_DATA`` or absolute: ``train/<class>/<image>``
-            and ``test/<class>/<image>``, or ``<class>/<image>`` alone, a fifth of which
-            then is the test set.
+        path: of a ``"folder"``, below ``LPL_DATA`` or absolute; see
+            :func:`~lpl_lib.lab.data.folder.read_parts`.
         imbalance_ratio: of the long-tailed subset that is trained on; 1 for all images.
         draw: seed of that subset and of what is held out, or ``"seed"`` to draw anew for
             each seed of a run.
@@ -39,20 +38,20 @@ class Data(Section, frozen=True, kw_only=True):
         with_meta: train on the meta set, too.
         noise: share of the training labels that are replaced by another one.
         size: height and width to bring images of a folder to.
-        skip_corrupt: leave out files of a folder that cannot be decoded.
+        skip_corrupt: leave out files of a folder that cannot be read.
     """
 
     name: Literal["digits", "canvases", "cifar10", "cifar100", "folder", "random"]
     label: str
     path: str = ""
-    imbalance_ratio: Annotated[float, Meta(ge=1)] = 1.0
+    imbalance_ratio: Annotated[float, Meta(ge=1, le=1e9)] = 1.0
     draw: Whole | Literal["seed"] = 0
     split: Whole | Literal["seed"] = 0
     held_out: Share = 0.0
     meta: Whole = 0
     with_meta: bool = False
     noise: Share = 0.0
-    size: Count | None = None
+    size: Annotated[int, Meta(ge=1, le=4096)] | None = None
     skip_corrupt: bool = False
 
     def __post_init__(self) -> None:
@@ -110,7 +109,7 @@ class Specification(Section, frozen=True, kw_only=True):
     """A comparison of methods: all that its runs have in common, and what differs.
 
     Attributes:
-        name: of the file it stands in and of its ledger.
+        name: of the file it stands in and of its ledger: letters, digits, ``._+- ``.
         title: for tables and figures.
         data: the images.
         model: arguments of :func:`lpl_lib.lab.models.build_model`.
@@ -125,12 +124,12 @@ class Specification(Section, frozen=True, kw_only=True):
         measures: what is recorded besides, of :mod:`lpl_lib.lab.measures`.
     """
 
-    name: str
+    name: Annotated[str, Meta(pattern=r"\A\w[\w.+ -]{0,99}\Z")]  # files are called so
     title: str
     data: Data
     model: dict[str, Any]
     recipe: Recipe
-    seeds: Count
+    seeds: Annotated[int, Meta(ge=1, le=10_000)]
     methods: dict[str, Params | Annotated[list[Params], Meta(min_length=1)]]
     split: Literal["rank", "confidence"] = "rank"
     search: Search | None = None

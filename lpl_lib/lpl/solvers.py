@@ -252,16 +252,17 @@ def walk(
     scaled: Callable[[Tensor, ClassGroups], Tensor],
 ) -> Tensor:
     """Return ``delta`` after ``floor(abs(radius) / step_size)`` steps for each class,
-    each along the class's gradient, ``scaled`` first."""
+    each along the class's gradient, ``scaled`` first. All classes walk to the end, since
+    ``scaled`` may look at all, and each stands where its own steps had brought it."""
     groups = ClassGroups(targets, logits.shape[1])
     radius = groups.common(radius.to(logits.dtype)[:, None])
     # 0.3 / 0.1 must give 3 steps, also where it is rounded to 2.9999998
     steps = torch.floor(radius.abs() / step_size + 1e-4)
     signed = step_size * radius.sign()
-    delta = logits.new_zeros(groups.size, logits.shape[1])
+    walked = delta = logits.new_zeros(groups.size, logits.shape[1])
     for k in range(math.floor(largest / step_size + 1e-4)):
-        moved = groups.expand(delta).add_(logits)
+        moved = groups.expand(walked).add_(logits)
         gradient = class_gradient(moved, targets, groups, base_loss)
-        # a class that has made its steps stays where it is
-        delta.addcmul_(torch.where(k < steps, signed, 0.0), scaled(gradient, groups))
+        walked = walked.addcmul(signed, scaled(gradient, groups))
+        delta = torch.where(k < steps, walked, delta)
     return groups.expand(delta)

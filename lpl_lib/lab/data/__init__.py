@@ -5,7 +5,6 @@ from lpl_lib.lab.data.canvases import canvas_sets as canvas_sets
 from lpl_lib.lab.data.canvases import digit_canvases as digit_canvases
 from lpl_lib.lab.data.cifar import cifar as cifar
 from lpl_lib.lab.data.cifar import data_folder as data_folder
-from lpl_lib.lab.data.folder import decode as decode
 from lpl_lib.lab.data.folder import read_folder as read_folder
 from lpl_lib.lab.data.images import LabelledImages as LabelledImages
 from lpl_lib.lab.data.images import checksum as checksum

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from lpl_lib.lab.data.folder import read_folder
+from lpl_lib.lab.data.folder import read_parts
 from lpl_lib.lab.data.images import LabelledImages
 
 DATA_VARIABLE = "LPL_DATA"
@@ -84,28 +84,19 @@ def _cifar_folders(
     name: str, place: Path
 ) -> tuple[LabelledImages, LabelledImages, list[str]]:
     """Read CIFAR from class folders, and make sure that it is CIFAR."""
-    (train, names), (test, of_test) = (read_folder(place / p) for p in ("train", "test"))
-    if names != of_test:
-        raise ValueError(f"{place}: train and test must have the same class folders")
+    train, test, names = read_parts(place)
     classes = int(name.removeprefix("cifar"))
-    for part, data, number in (("train", train, 50_000), ("test", test, 10_000)):
-        each = number // classes
-        counts = data.class_counts(len(names))
-        if len(names) != classes or (counts != each).any():
-            raise ValueError(
-                f"{place / part} must hold {classes} classes of {each} images, got "
-                f"{len(names)} of {int(counts.min())} to {int(counts.max())}"
-            )
-        if data.images.shape[1:] != (3, 32, 32):
-            raise ValueError(
-                f"{place / part} must hold images of 32 x 32 pixels, got "
-                f"{tuple(data.images.shape[2:])}"
-            )
     pixels = train.images.transpose(0, 1).flatten(1).double() / 255
     found = torch.stack([pixels.mean(1), pixels.std(1)])
-    if (found - torch.tensor(STATISTICS[name])).abs().max() > 6e-5:
+    counts = {
+        (*data.images.shape[2:], *data.class_counts(len(names)).unique().tolist())
+        for data in (train, test)
+    }
+    original = (found - torch.tensor(STATISTICS[name])).abs().max() < 6e-5
+    if counts != {(32, 32, 50_000 // classes), (32, 32, 10_000 // classes)} or not original:
         raise ValueError(
-            f"{place / 'train'} does not hold {name}'s original pixels: means and "
-            f"deviations must be {STATISTICS[name]}, got {found.numpy().round(4).tolist()}"
+            f"{place} does not hold {name}'s original images: height, width and images a "
+            f"class are {sorted(counts)}; means and deviations of train must be "
+            f"{STATISTICS[name]}, got {found.numpy().round(4).tolist()}"
         )
     return train, test, names

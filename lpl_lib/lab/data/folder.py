@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,24 +10,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lpl_lib.checks import check_count
 from lpl_lib.lab.data.images import LabelledImages
 from lpl_lib.lab.data.splits import hold_out
+from lpl_lib.lab.data.tree import Tree, look_through
 
 # Grey levels beyond a byte: Pillow would cut them off at 255 without a word.
 WIDE_MODES = ("I", "F")
 TEST_SHARE = 0.2  # of a folder that has no test set of its own
-NAMED = 5  # files that an error lists by name
+NAMED = 50  # files that an error lists by name
 
 
 class CorruptImagesError(ValueError):
-    """Files of a data set that cannot be decoded, and were not to be left out."""
+    """Files of a data set that cannot be read, and were not to be left out."""
 
 
 class SkippedImagesWarning(UserWarning):
-    """Files of a data set that cannot be decoded, and were left out as asked."""
+    """Files and folders of a data set that are left out."""
 
 
 def read_folder(
@@ -42,41 +40,23 @@ def read_folder(
             Classes are numbered in the alphabetical order of their folders' names.
         size: height and width to bring each image to (shorter side resized, middle cut
             out); ``None`` keeps them and wants all of one size.
-        skip_corrupt: leave out files that cannot be decoded instead of refusing them; a
-            :class:`SkippedImagesWarning` lists them.
+        skip_corrupt: leave out files that cannot be read instead of refusing them. A
+            :class:`SkippedImagesWarning` lists them, as it does hidden folders and the
+            like.
 
     Returns:
-        images ``(N, 3, height, width)``, uint8; grey and palette images become colour.
+        images ``(N, 3, height, width)``, uint8, upright as their cameras say; grey and
+        palette images become colour, transparent ones are laid on white.
 
     Raises:
-        FileNotFoundError: no such folder, no class in it, or a class without images.
-        CorruptImagesError: files that cannot be decoded, or are grey with more than
-            8 bits (listed).
-        ValueError: a single class; images of several sizes.
+        FileNotFoundError: no such folder.
+        CorruptImagesError: files in class folders that are no images or damaged, or grey
+            with more than 8 bits; images beside the class folders (listed).
+        ValueError: fewer than two classes, or one without images; images of several
+            sizes; links that show a folder twice; parts in the place of classes.
     """
-    from torchvision.datasets import ImageFolder
-
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(
-            f"folder must have one subfolder a class, but there is no {folder}"
-        )
-    found = ImageFolder(str(folder))
-    if len(found.classes) < 2:
-        raise ValueError(
-            f"folder must have at least two classes, got one, {found.classes[0]!r}, "
-            f"in {folder}"
-        )
-    files, labels = zip(*found.samples, strict=True)
-    images, kept = decode(files, size, skip_corrupt=skip_corrupt)
-    targets = torch.tensor(labels)[kept]
-    left = torch.bincount(targets, minlength=len(found.classes))
-    if not left.all():
-        name = found.classes[int(left.argmin())]
-        raise ValueError(
-            f"every class needs an image that can be decoded, but class {name!r} of "
-            f"{folder} has none left"
-        )
-    return LabelledImages(images, targets), list(found.classes)
+    parts, names = _read(folder, look_through(folder, parts=False), size, skip_corrupt)
+    return parts[""], names
 
 
 def read_parts(
@@ -85,116 +65,96 @@ def read_parts(
     """Return training set, test set and class names of a folder.
 
     Args:
-        folder: ``train/<class>/<image>`` and ``test/<class>/<image>``, or
+        folder: ``train/<class>/<image>`` and ``test/<class>/<image>``, in the spellings
+            that :func:`~lpl_lib.lab.data.tree.look_through` knows, or
             ``<class>/<image>`` alone, a fifth of each class then is the test set.
         size, skip_corrupt: as for :func:`read_folder`, whose errors it raises.
 
     Raises:
         ValueError: one of the two parts alone; classes or sizes that differ.
     """
-    place = Path(folder)
-    parts = [place / "train", place / "test"]
-    there = [part.is_dir() for part in parts]
-    if not any(there):
-        data, names = read_folder(place, size=size, skip_corrupt=skip_corrupt)
-        kept, held = hold_out(data.targets, TEST_SHARE)
-        return data.subset(kept), data.subset(held), names
-    if not all(there):
-        raise ValueError(f"{place} must hold both train and test, or neither")
-    (train, names), (test, of_test) = (
-        read_folder(part, size=size, skip_corrupt=skip_corrupt) for part in parts
-    )
-    if names != of_test:
-        differ = sorted(set(names) ^ set(of_test))
-        raise ValueError(
-            f"train and test of {place} must have the same classes, but {differ[0]!r} is "
-            "in one of them only"
-        )
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise ValueError(
-            f"train and test of {place} must have images of one size, got "
-            f"{tuple(train.images.shape[2:])} and {tuple(test.images.shape[2:])}; bring "
-            "them to one by size="
-        )
-    return train, test, names
+    parts, names = _read(folder, look_through(folder), size, skip_corrupt)
+    if "" not in parts:
+        return parts["train"], parts["test"], names
+    kept, held = hold_out(parts[""].targets, TEST_SHARE)
+    return parts[""].subset(kept), parts[""].subset(held), names
 
 
-def listing_digest(folder: str | Path) -> str:
-    """Return a digest of a folder's images, by name and size: what it is, undecoded.
+def _read(
+    folder: str | Path, tree: Tree, size: int | None, skip_corrupt: bool
+) -> tuple[dict[str, LabelledImages], list[str]]:
+    """The images of each part, and the names of the classes."""
+    from PIL import Image
 
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(
-            f"folder must have one subfolder a class, but there is no {folder}"
-        )
-    # what ImageFolder reads: also behind links
-    walk = os.walk(folder, followlinks=True)
-    files = [Path(place) / name for place, _, names in walk for name in names]
-    total = hashlib.sha256()
-    for file in sorted(files):
-        entry = f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n"
-        total.update(entry.encode())
-    return total.hexdigest()[:16]
-
-
-def decode(
-    files: Sequence[str | Path], size: int | None = None, *, skip_corrupt: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Return the images of ``files`` ``(M, 3, height, width)``, uint8, and the indices
-    ``(M,)`` of the files they come from. Threads decode; arguments and errors are those
-    of :func:`read_folder`."""
     if size is not None:
         check_count(size, "size")
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(lambda file: _pixels(file, size), files, chunksize=64))
-    corrupt = [
-        f"{file} ({result})"
-        for file, result in zip(files, results, strict=True)
-        if isinstance(result, str)
+    known, names = Image.registered_extensions(), [*next(iter(tree.parts.values()))]
+    files = [
+        (part, label, file)
+        for part, classes in tree.parts.items()
+        for label, members in enumerate(classes.values())
+        for file in members
     ]
-    if corrupt:
-        more = f" and {len(corrupt) - NAMED} more" if len(corrupt) > NAMED else ""
-        count, listed = f"{len(corrupt)} of {len(files)}", "; ".join(corrupt[:NAMED]) + more
-        if not skip_corrupt:
-            raise CorruptImagesError(
-                f"files must hold images of 8 bits a channel, but {count} cannot be used: "
-                f"{listed}. Repair or remove them, or pass skip_corrupt=True"
-            )
-        warnings.warn(
-            f"{count} files cannot be used and are left out: {listed}",
-            SkippedImagesWarning,
-            stacklevel=3,
+    with ThreadPoolExecutor() as pool:
+        read = pool.map(lambda entry: _pixels(entry[2], size), files, chunksize=64)
+        found = [(*entry, pixels) for entry, pixels in zip(files, read, strict=True)]
+    bad = [f"{file} ({pixels})" for *_, file, pixels in found if isinstance(pixels, str)]
+    stray = [path for path in tree.unread if path.suffix.lower() in known]
+    bad += [f"{path} (in no class)" for path in stray]
+    if bad and not skip_corrupt:
+        raise CorruptImagesError(
+            f"files must hold images of 8 bits a channel, but {len(bad)} of "
+            f"{len(files) + len(stray)} cannot be used: {_listed(bad)}. Repair or remove "
+            "them, or pass skip_corrupt=True"
         )
-    kept = [i for i, result in enumerate(results) if not isinstance(result, str)]
-    pixels = [result for result in results if not isinstance(result, str)]
-    sizes = sorted({image.shape[:2] for image in pixels})
+    if passed := bad + [str(path) for path in tree.unread if path not in stray]:
+        text = f"{len(passed)} files or folders of {folder} are left out: {_listed(passed)}"
+        warnings.warn(text, SkippedImagesWarning, stacklevel=3)
+    sizes = sorted({p.shape[:2] for *_, p in found if not isinstance(p, str)})
     if len(sizes) > 1:
         raise ValueError(
             f"images must have one size, got {len(sizes)} sizes (height, width) from "
             f"{sizes[0]} to {sizes[-1]}: pass size= to bring them to one"
         )
-    if not pixels:
-        raise ValueError(f"no image is left of {len(files)} files")
-    stacked = torch.from_numpy(np.stack(pixels))
-    return stacked.permute(0, 3, 1, 2).contiguous(), torch.tensor(kept)
+    parts = {}
+    for part in tree.parts:
+        own = [(c, p) for key, c, _, p in found if key == part and not isinstance(p, str)]
+        targets = torch.tensor([c for c, _ in own], dtype=torch.int64)
+        left = targets.bincount(minlength=len(names)).tolist()
+        if 0 in left:
+            lost = [name for name, count in zip(names, left, strict=True) if not count]
+            raise ValueError(
+                f"every class needs an image that can be used, but {lost} of "
+                f"{Path(folder) / part} have none left"
+            )
+        pixels = torch.from_numpy(np.stack([p for _, p in own]))
+        parts[part] = LabelledImages(pixels.permute(0, 3, 1, 2).contiguous(), targets)
+    return parts, names
 
 
-def _pixels(file: str | Path, size: int | None) -> NDArray[np.uint8] | str:
+def _listed(items: Sequence[object]) -> str:
+    more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    return "; ".join(map(str, items[:NAMED])) + more
+
+
+def _pixels(file: Path, size: int | None) -> NDArray[np.uint8] | str:
     """The image ``(height, width, 3)``, or what is wrong with the file."""
     from PIL import Image, ImageOps
 
+    if not file.is_file():  # to open a pipe would wait for ever
+        return "no such file: a broken link, a pipe or a device"
     try:
         with Image.open(file) as image:
             if image.mode.split(";")[0] in WIDE_MODES:
                 return f"mode {image.mode}: more than 8 bits a channel"
-            # transparent palettes reach RGB by way of RGBA, or Pillow warns
-            transparent = image.mode == "P" and "transparency" in image.info
-            colour = (image.convert("RGBA") if transparent else image).convert("RGB")
-    # what Pillow's readers raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error)
+            upright = ImageOps.exif_transpose(image)
+            if upright.has_transparency_data:
+                upright = upright.convert("RGBA")
+                white = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(white, upright)
+            colour = upright.convert("RGB")
+    except Exception as error:  # on damaged files Pillow's readers raise all kinds
+        reason = str(error) or type(error).__name__
         return reason.split(" '")[0] if "cannot identify" in reason else reason
     if size is not None:
         colour = ImageOps.fit(colour, (size, size), Image.Resampling.BILINEAR)

@@ -88,13 +88,8 @@ def long_tail_indices(
             f"{int(labels.min())} to {int(labels.max())}"
         )
     available = torch.bincount(labels, minlength=num_classes).tolist()
-    if 0 in available:
-        raise ValueError(
-            f"every class must have images, but class {available.index(0)} has no images"
-        )
-    wanted = long_tail_counts(
-        min(available) if max_count is None else max_count, num_classes, imbalance_ratio
-    )
+    most = max(min(available), 1) if max_count is None else max_count
+    wanted = long_tail_counts(most, num_classes, imbalance_ratio)
     for c, (have, want) in enumerate(zip(available, wanted, strict=True)):
         if have < want:
             raise ValueError(

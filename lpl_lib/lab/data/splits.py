@@ -35,13 +35,14 @@ def hold_out(targets: Tensor, share: float, seed: int = 0) -> tuple[Tensor, Tens
     labels = targets.cpu().numpy()
     shuffler = np.random.RandomState(seed)
     kept, held = [], []
-    for c in np.unique(labels):
+    classes, sizes = np.unique(labels, return_counts=True)
+    if alone := classes[sizes < 2].tolist():
+        raise ValueError(
+            "every class must have at least two images to be split, but class "
+            f"{', '.join(map(str, alone))} has one"
+        )
+    for c in classes:
         of_class = np.flatnonzero(labels == c)
-        if len(of_class) < 2:
-            raise ValueError(
-                f"every class must have at least two images to be split, but class {c} "
-                "has one"
-            )
         shuffler.shuffle(of_class)
         size = min(max(round(share * len(of_class)), 1), len(of_class) - 1)
         held.append(of_class[:size])
