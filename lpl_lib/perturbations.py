@@ -169,12 +169,9 @@ class Chain(Perturbation):
             part.use_base_loss(base_loss)
 
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
-        total: Tensor | None = None
+        total = torch.zeros_like(logits)
         for part in self.parts.values():
-            seen = logits if total is None else logits + total
-            delta: Tensor = part.delta(seen, targets)
-            total = delta if total is None else total + delta
-        assert total is not None  # a chain has parts
+            total = total + part.delta(logits + total, targets)
         return total
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -268,7 +265,8 @@ class LDAM(Perturbation):
         return self.move(torch.zeros_like(logits), targets)
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return move_own(logits, targets, -self.margins.index_select(0, targets))
+        shift = -self.margins.index_select(0, targets).to(logits.dtype)
+        return logits.scatter_add(1, targets[:, None], shift[:, None])
 
 
 class VS(Perturbation):
@@ -318,15 +316,6 @@ class VS(Perturbation):
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
         scaled = logits * self.scales.to(logits.dtype)
         return torch.add(scaled, self.log_prior.to(logits.dtype), alpha=self.tau)
-
-
-def move_own(logits: Tensor, targets: Tensor, shift: Tensor) -> Tensor:
-    """Return logits ``(B, C)`` with the sample's own moved by ``shift``, ``(B,)``.
-
-    >>> move_own(torch.zeros(1, 2), torch.tensor([1]), torch.tensor([0.5]))
-    tensor([[0.0000, 0.5000]])
-    """
-    return logits.scatter_add(1, targets[:, None], shift.to(logits.dtype)[:, None])
 
 
 def log_prior(class_counts: ClassCounts) -> Tensor:

@@ -21,7 +21,7 @@ from lpl_lib.lpl.confidence import ClassConfidence
 from lpl_lib.lpl.distributed import whole_batch
 from lpl_lib.lpl.solvers import L2, SOLVERS, LInf, Solver
 from lpl_lib.lpl.splits import ConfidenceSplit, RankSplit, Split
-from lpl_lib.perturbations import Perturbation, frozen, move_own
+from lpl_lib.perturbations import Perturbation, frozen
 from lpl_lib.variation import class_relative_variation
 
 
@@ -139,7 +139,8 @@ class LPL(Perturbation):
         with torch.no_grad():
             # the rivals' equal shift changes no softmax: spare it
             shifts = self._radii(*whole_batch(logits, targets)[:2], scale=-2.0)
-        return move_own(logits, targets, shifts.index_select(0, targets))
+        shift = shifts.index_select(0, targets).to(logits.dtype)
+        return logits.scatter_add(1, targets[:, None], shift[:, None])
 
     def _radii(
         self, logits: Tensor, targets: Tensor, p: Tensor | None = None, scale: float = 1.0
@@ -158,7 +159,8 @@ class LPL(Perturbation):
             known_parts, known_state, radii = self._made
             if state != known_state or not all(map(operator.is_, parts, known_parts)):
                 radii = scale * split(None) * bound(None, split.signs)
-                if not _is_passing(radii):
+                passing = torch.compiler.is_compiling() or type(radii) is not Tensor
+                if not (passing or torch._C._functorch.is_functorch_wrapped_tensor(radii)):
                     self._made = parts, state, radii
             return radii
         signs = split(statistics)
@@ -182,12 +184,6 @@ def _is_cross_entropy(base_loss: BaseLoss | None) -> bool:
     if isinstance(base_loss, nn.CrossEntropyLoss):
         return not base_loss.label_smoothing
     return base_loss in (None, torch.nn.functional.cross_entropy)
-
-
-def _is_passing(tensor: Tensor) -> bool:
-    """Whether a tensor is one of a compiler's, a fake one or a transform's: not to keep."""
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-    return torch.compiler.is_compiling() or type(tensor) is not Tensor or wrapped(tensor)
 
 
 def _solver(solver: Solver | str) -> Solver:
