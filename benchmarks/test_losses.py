@@ -1,16 +1,20 @@
-"""What LPL costs: loss alone and in a whole training step.
+"""What the losses cost: alone beside their plain peers, and in a whole training step.
 
     make bench
 
-All sides of a comparison run in turn within each round, so that they share whatever
-else the machine does. The table goes into ``results/loss_benchmark.json``.
+The sides of a comparison run in random order in each round, twice in a row: the first time
+the caches are cold, filled by another side, as after a network's backward pass; the second
+time they are warm. Peers are written as one line of PyTorch, from their formulas, or come
+from torchvision and timm. The table goes into ``results/loss_benchmark.json``.
 """
 
 from __future__ import annotations
 
 import datetime
+import gc
 import json
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -21,42 +25,101 @@ import cpuinfo
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.loss import AsymmetricLossMultiLabel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.ops import sigmoid_focal_loss
 
 import lpl_lib
-from lpl_lib import LPL, FixedBound, PerturbedLoss
+from lpl_lib import (
+    ISDA,
+    LDAM,
+    LPL,
+    VS,
+    FixedBound,
+    FocalLoss,
+    LogitAdjustment,
+    PerturbedLoss,
+)
 from lpl_lib.lab.models import CifarResNet
 from lpl_lib.lab.released import Released
 from lpl_lib.lpl import Algorithm1
+from lpl_lib.multilabel import AsymmetricLoss, BCELoss, MultilabelFocalLoss
 
 RESULTS = Path(__file__).parents[1] / "results" / "loss_benchmark.json"
 SHAPES = [(128, 10), (128, 100), (512, 100), (256, 1000), (256, 8142), (256, 16284)]
+LABEL_SHAPES = [(32, 20), (128, 80), (256, 1000)]
+NUM_FEATURES = 64  # of ISDA's head, as in a ResNet-32
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def sides(num_classes: int) -> dict[str, Callable[..., torch.Tensor]]:
-    """Losses by name. Signs by rank and a fixed bound, but for the two last."""
+def peers(num_classes: int) -> dict[str, Loss]:
+    """Plain forms by the name of the side that they are compared with."""
+    n = torch.arange(num_classes, 0, -1).double()
+    prior, margins, scales = (
+        table.float()
+        for table in ((n / n.sum()).log(), 0.5 * n**-0.25, (n / n.max()) ** 0.05)
+    )
+    shifts = -0.8 * LPL(n).split(None)
+    ce = F.cross_entropy
+    return {
+        "LA": lambda u, y: ce(u + prior, y),
+        "LDAM": lambda u, y: ce(u.scatter_add(1, y[:, None], -margins[y][:, None]), y),
+        "VS": lambda u, y: ce(u * scales + prior, y),
+        "linf": lambda u, y: ce(u.scatter_add(1, y[:, None], shifts[y][:, None]), y),
+        "focal": lambda u, y: _focal(ce(u, y, reduction="none")),
+    }
+
+
+def _focal(loss: torch.Tensor) -> torch.Tensor:
+    return ((1 - torch.exp(-loss)) * loss).mean()
+
+
+def sides(num_classes: int) -> dict[str, Loss]:
+    """Ours by name. Signs by rank and a fixed bound, but where a name says otherwise."""
     counts = range(num_classes, 0, -1)
 
     def lpl(solver: Any) -> PerturbedLoss:
         return PerturbedLoss(LPL(counts, FixedBound(0.4), solver=solver))
 
     return {
-        "cross-entropy": F.cross_entropy,
+        "PerturbedLoss(None)": PerturbedLoss(),
+        "LA": PerturbedLoss(LogitAdjustment(counts)),
+        "LDAM": PerturbedLoss(LDAM(counts)),
+        "VS": PerturbedLoss(VS(counts)),
+        "focal": PerturbedLoss(base_loss=FocalLoss()),
         "linf": lpl("linf"),
         "l2": lpl("l2"),
+        "linf, split by confidence": PerturbedLoss(LPL(num_classes, solver="linf")),
+        "l2, split by confidence": PerturbedLoss(LPL(num_classes, solver="l2")),
+        "ISDA, diagonal": isda(num_classes),
         "pgd, 20 steps": lpl("pgd"),
         "algorithm1, 40 steps": lpl(Algorithm1(0.01)),
         "released, 40 steps": lpl(Released(0.01)),
-        "linf, split by confidence": PerturbedLoss(LPL(num_classes, solver="linf")),
-        "l2, split by confidence": PerturbedLoss(LPL(num_classes, solver="l2")),
     }
+
+
+SLOW = 4  # of these, the last ones: a few rounds will do
+
+
+def isda(num_classes: int) -> Loss:
+    """ISDA, its head's pass included."""
+    head = torch.nn.Linear(NUM_FEATURES, num_classes)
+    criterion = PerturbedLoss(ISDA(head, covariance="diagonal"))
+    features = torch.randn(512, NUM_FEATURES)
+
+    def loss(u: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return criterion(u + head(features[: len(y)]), y)
+
+    return loss
 
 
 @pytest.fixture(scope="session")
 def table() -> Iterator[dict[str, Any]]:
     """The record, written when all benchmarks have run."""
-    record: dict[str, Any] = {"rows": []}
+    record: dict[str, Any] = {"rows": [], "labels": []}
     yield record
-    if record["rows"] and "step" in record:
+    if record["rows"] and record["labels"] and "step" in record:
         about = {
             "machine": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()),
             "threads": torch.get_num_threads(),
@@ -66,74 +129,127 @@ def table() -> Iterator[dict[str, Any]]:
                 "lpl_lib": lpl_lib.__version__,
             },
             "date": datetime.date.today().isoformat(),
-            "measure": "forward and backward; medians over rounds, ratios by round",
+            "measure": "forward and backward, sides in random order; medians over rounds; "
+            "ratio and warm as multiples of plain cross-entropy, with cold and with warm "
+            "caches; peer as a multiple of the plain form; calls of operators",
         }
         text = json.dumps(about | record, indent=1)
         RESULTS.write_text(text + "\n", encoding="utf-8")
 
 
 def interleaved(
-    benchmark: Any, actions: dict[str, Callable[[], object]], rounds: int
-) -> dict[str, tuple[float, float]]:
-    """Median seconds of each action, and median over the rounds of its ratio to the first.
-
-    Every round runs all actions in turn, every other round backwards.
-    """
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    order = list(actions.items())
-
-    def one_round() -> None:
-        order.reverse()
+    actions: dict[str, Callable[[], object]], rounds: int, twice: bool = True
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Median seconds of each action with cold caches, and with warm ones (if ``twice``)."""
+    cold: dict[str, list[float]] = {name: [] for name in actions}
+    warm: dict[str, list[float]] = {name: [] for name in actions}
+    order, draw = list(actions.items()), random.Random(0)
+    for _, action in order:
+        action()  # makes what is made once
+    gc.collect()
+    gc.disable()
+    for _ in range(rounds):
+        draw.shuffle(order)
         for name, action in order:
-            began = time.perf_counter()
-            action()
-            times[name].append(time.perf_counter() - began)
+            for times in (cold, warm) if twice else (cold,):
+                began = time.perf_counter()
+                action()
+                times[name].append(time.perf_counter() - began)
+    gc.enable()
+    medians = [{k: statistics.median(v) for k, v in t.items() if v} for t in (cold, warm)]
+    return medians[0], medians[1]
 
-    one_round()  # warm-up
-    for recorded in times.values():
-        recorded.clear()
-    benchmark.pedantic(one_round, rounds=rounds)
-    plain = times[next(iter(actions))]
-    return {
-        name: (
-            statistics.median(recorded),
-            statistics.median(a / b for a, b in zip(recorded, plain, strict=True)),
-        )
-        for name, recorded in times.items()
-    }
+
+class Calls(TorchDispatchMode):
+    """Counts the operators that reach the device, in ``number``."""
+
+    number = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.number += 1
+        return function(*args, **(kwargs or {}))
+
+
+def calls(action: Callable[[], object]) -> int:
+    with Calls() as counted:
+        action()
+    return counted.number
+
+
+def backward(loss: Loss, logits: torch.Tensor, targets: torch.Tensor) -> Callable[[], None]:
+    def action() -> None:
+        logits.grad = None
+        loss(logits, targets).backward()
+
+    return action
 
 
 @pytest.mark.parametrize(("size", "num_classes"), SHAPES, ids=str)
-def test_loss_alone(benchmark, table, size, num_classes):
+def test_loss_alone(table, size, num_classes):
     """Forward and backward of the loss, as multiples of plain cross-entropy."""
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(size, num_classes, generator=draw, requires_grad=True)
     targets = torch.randint(num_classes, (size,), generator=draw)
+    ours, plain = sides(num_classes), peers(num_classes)
+    everything = {"cross-entropy": F.cross_entropy} | ours
+    everything |= {f"{name}, plain": loss for name, loss in plain.items()}
+    actions = {name: backward(loss, logits, targets) for name, loss in everything.items()}
+    slow = dict.fromkeys([*list(ours)[-SLOW:], "cross-entropy"])
+    fast = {name: actions[name] for name in actions if name not in list(slow)[:SLOW]}
+    few = num_classes <= 1000  # the larger sizes take long
+    rounds = (100, 20) if few else (100, 3) if num_classes < 10000 else (10, 2)
+    for part, number in zip((fast, {k: actions[k] for k in slow}), rounds, strict=True):
+        cold, warm = interleaved(part, number, twice=few)
+        for name in part if part is fast else list(slow)[:SLOW]:
+            row = {"B": size, "C": num_classes, "side": name}
+            row |= {"median_us": round(1e6 * cold[name], 1), "calls": calls(actions[name])}
+            row |= {"ratio": round(cold[name] / cold["cross-entropy"], 2)}
+            if few:
+                row["warm"] = round(warm[name] / warm["cross-entropy"], 2)
+            if name in plain:
+                row["peer"] = round(cold[name] / cold[f"{name}, plain"], 2)
+            table["rows"].append(row)
 
-    def run(loss: Callable[..., torch.Tensor]) -> Callable[[], None]:
-        def action() -> None:
-            logits.grad = None
-            loss(logits, targets).backward()
 
-        return action
+@pytest.mark.parametrize(("size", "num_labels"), LABEL_SHAPES, ids=str)
+def test_many_labels(table, size, num_labels):
+    """The same of multi-label losses, as multiples of PyTorch's binary cross-entropy."""
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(size, num_labels, generator=draw, requires_grad=True)
+    targets = (torch.rand(size, num_labels, generator=draw) < 0.1).float()
+    timm = {"gamma_neg": 4, "gamma_pos": 1, "clip": 0.05}
+    losses: dict[str, Loss] = {
+        "BCE, PyTorch": F.binary_cross_entropy_with_logits,
+        "BCE": BCELoss(),
+        "focal, torchvision": lambda u, t: sigmoid_focal_loss(u, t, -1, 2, "mean"),
+        "focal": MultilabelFocalLoss(),
+        "ASL, timm": AsymmetricLossMultiLabel(**timm),
+        "ASL": AsymmetricLoss(),
+        "ASL, constant weights, timm": AsymmetricLossMultiLabel(
+            **timm, disable_torch_grad_focal_loss=True
+        ),
+        "ASL, constant weights": AsymmetricLoss(constant_weights=True),
+    }
+    actions = {name: backward(loss, logits, targets) for name, loss in losses.items()}
+    cold, warm = interleaved(actions, 100)
+    base = "BCE, PyTorch"
+    for name in actions:
+        row = {"B": size, "K": num_labels, "side": name}
+        row |= {"median_us": round(1e6 * cold[name], 1), "calls": calls(actions[name])}
+        row |= {"ratio": round(cold[name] / cold[base], 2)}
+        row |= {"warm": round(warm[name] / warm[base], 2)}
+        table["labels"].append(row)
 
-    actions = {name: run(loss) for name, loss in sides(num_classes).items()}
-    rounds = max(10, min(300, 20_000_000 // (size * num_classes)))
-    medians = interleaved(benchmark, actions, rounds)
-    for name, (seconds, ratio) in medians.items():
-        row = {"B": size, "C": num_classes, "side": name}
-        row |= {"median_us": round(1e6 * seconds, 1), "ratio": round(ratio, 2)}
-        table["rows"].append(row)
-        benchmark.extra_info[name] = row["ratio"]
 
-
-def test_training_step(benchmark, table):
-    """One SGD step of ResNet-32, batch 128, with plain cross-entropy and with LPL."""
+def test_training_step(table):
+    """One SGD step of ResNet-32, batch 128, with plain cross-entropy and with LA + LPL."""
     net = CifarResNet(num_classes=10, depth=32)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
     images, targets = torch.randn(128, 3, 32, 32), torch.arange(128) % 10
+    counts = range(10, 0, -1)
+    both = PerturbedLoss(LogitAdjustment(counts) + LPL(counts))
 
-    def run(loss: Callable[..., torch.Tensor]) -> Callable[[], None]:
+    def run(loss: Loss) -> Callable[[], None]:
         def action() -> None:
             optimiser.zero_grad()
             loss(net(images), targets).backward()
@@ -141,11 +257,9 @@ def test_training_step(benchmark, table):
 
         return action
 
-    lpl = PerturbedLoss(LPL(10, solver="l2"))
-    actions = {"plain": run(F.cross_entropy), "l2": run(lpl)}
-    medians = interleaved(benchmark, actions, rounds=24)
+    cold, _ = interleaved({"plain": run(F.cross_entropy), "LA + LPL": run(both)}, rounds=12)
     table["step"] = {
-        "plain_ms": round(1e3 * medians["plain"][0], 1),
-        "l2_ms": round(1e3 * medians["l2"][0], 1),
-        "ratio": round(medians["l2"][1], 3),
+        "plain_ms": round(1e3 * cold["plain"], 1),
+        "perturbed_ms": round(1e3 * cold["LA + LPL"], 1),
+        "ratio": round(cold["LA + LPL"] / cold["plain"], 3),
     }

@@ -185,12 +185,9 @@ class Chain(Perturbation):
             part.keep_rows(rows)
 
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
-        total: Tensor | None = None
+        total = torch.zeros_like(logits)
         for part in self.parts.values():
-            seen = logits if total is None else logits + total
-            delta: Tensor = part.delta(seen, targets)
-            total = delta if total is None else total + delta
-        assert total is not None  # a chain has parts
+            total = total + part.delta(logits + total, targets)
         return total
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -40,13 +40,3 @@ def test_what_a_class_shares_is_read_off_any_sample(targets):
     groups = ClassGroups(torch.tensor(targets), 8)
     shared = torch.tensor(targets, dtype=torch.float32)[:, None] / 7
     assert torch.equal(groups.expand(groups.common(shared)), shared)
-
-
-@given(labels)
-def test_the_own_entries_of_a_table(targets):
-    groups = ClassGroups(torch.tensor(targets), 8)
-    table = torch.zeros(groups.size, 8)
-    groups.fill_own(table, 2.0)
-    own = torch.tensor(targets)[:, None]
-    assert (groups.expand(table).gather(1, own) == 2).all()
-    assert (groups.expand(table).sum(1) == 2).all()

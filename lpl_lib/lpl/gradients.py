@@ -31,7 +31,7 @@ def class_gradient(
         return groups.mean(_sample_gradients(logits, targets, base_loss))
     rivals = logits.softmax(1).scatter_(1, targets[:, None], 0.0)
     mean = groups.mean(rivals)
-    return mean.scatter_(1, groups.classes[:, None], -mean.sum(1, keepdim=True))
+    return mean.scatter_(1, groups.corner, -mean.sum(1, keepdim=True))
 
 
 def ascent_direction(
@@ -53,7 +53,7 @@ def rivals_direction(p: Tensor, groups: ClassGroups) -> Tensor:
     """
     ascent = groups.sum(p.scatter_(1, groups.own, 0.0))
     mass = ascent.sum(1, keepdim=True).clamp_(min=torch.finfo(p.dtype).tiny)
-    groups.fill_own(ascent.div_(mass), -1.0)
+    ascent.div_(mass).scatter_(1, groups.corner, -1.0)
     return ascent.div_(torch.linalg.vector_norm(ascent, dim=1, keepdim=True))
 
 

@@ -20,10 +20,10 @@ class ClassGroups:
         num_classes: ``C``.
 
     Attributes:
-        own: ``(B, 1)``, each sample's class.
         row: ``(B,)``, each sample's row in the tables of its batch.
         classes: ``(R,)``, the class of each row. Rows without samples exist; what
             stands in them is not used.
+        own: ``(B, 1)``, each sample's class; ``corner``, ``(R, 1)``, each row's.
         size: ``R``.
 
     >>> groups = ClassGroups(torch.tensor([7, 2, 7]), num_classes=10)
@@ -38,20 +38,17 @@ class ClassGroups:
 
     def __init__(self, targets: Tensor, num_classes: int) -> None:
         size = len(targets)
-        self.row, self.targets, self.size = targets, targets, min(size, num_classes)
+        self.row = self.classes = targets
         self.own = self._column = targets[:, None]
-        if num_classes > size:
+        if num_classes <= size:
+            self.classes = torch.arange(num_classes, device=targets.device)
+        else:
             index = torch.arange(size, device=targets.device)
             first = targets.new_full((num_classes,), size)
             self.row = first.scatter_reduce_(0, targets, index, "amin")[targets]
             self._column = self.row[:, None]
+        self.size, self.corner = len(self.classes), self.classes[:, None]
         self._wide = self._column.expand(-1, num_classes)
-
-    @property
-    def classes(self) -> Tensor:
-        if self.row is self.targets:  # a row a class
-            return torch.arange(self.size, device=self.row.device)
-        return self.targets
 
     def expand(self, table: Tensor) -> Tensor:
         """Return for each sample its class's row, ``(R, A)`` to ``(B, A)``."""
@@ -61,13 +58,6 @@ class ClassGroups:
         """Return the sum over each class's samples, ``(B, A)`` to ``(R, A)``."""
         table = values.new_zeros(self.size, values.shape[1])
         return table.scatter_add_(0, self._index(values), values)
-
-    def fill_own(self, table: Tensor, value: float) -> None:
-        """Fill each row's entry of its own class, in place."""
-        if self.row is self.targets:
-            table.diagonal().fill_(value)
-        else:
-            table.scatter_(1, self.own, value)
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over each class's samples, ``(B, C)`` to ``(R, C)``."""

@@ -174,7 +174,8 @@ class LPL(Perturbation):
             known_parts, known_state, radii = self._made
             if state != known_state or not all(map(operator.is_, parts, known_parts)):
                 radii = scale * split(None) * bound(None, split.signs)
-                if not _is_passing(radii):
+                passing = torch.compiler.is_compiling() or type(radii) is not Tensor
+                if not (passing or torch._C._functorch.is_functorch_wrapped_tensor(radii)):
                     self._made = parts, state, radii
             return radii
         signs = split(statistics)
@@ -198,12 +199,6 @@ def _is_cross_entropy(base_loss: BaseLoss | None) -> bool:
     if isinstance(base_loss, nn.CrossEntropyLoss):
         return not base_loss.label_smoothing
     return base_loss in (None, torch.nn.functional.cross_entropy)
-
-
-def _is_passing(tensor: Tensor) -> bool:
-    """Whether a tensor is one of a compiler's, a fake one or a transform's: not to keep."""
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-    return torch.compiler.is_compiling() or type(tensor) is not Tensor or wrapped(tensor)
 
 
 def _solver(solver: Solver | str) -> Solver:

@@ -219,8 +219,6 @@ class PGD:
         largest: float,
         base_loss: BaseLoss | None = None,
     ) -> Tensor:
-        if logits.shape[1] == 1:
-            return torch.zeros_like(logits)
         groups = ClassGroups(targets, logits.shape[1])
         radius = radius.to(logits.dtype)[:, None]
         inside = logits.new_zeros(groups.size, logits.shape[1])
