@@ -18,7 +18,6 @@ from lpl_lib.base_losses import class_balanced_weights
 from lpl_lib.checks import Task
 from lpl_lib.isda import ISDA
 from lpl_lib.lab import label_methods as labels
-from lpl_lib.lab.attached import AttachedLPL
 from lpl_lib.lab.method import Facts, Method, fuse
 from lpl_lib.lab.released import ReleasedWalk
 from lpl_lib.lpl import LPL, Bound, ClassStatistics, RankSplit, Solver, Split
@@ -104,11 +103,6 @@ def logit_adjustment(facts: Facts, tau: float = 1.0) -> Method:
     return Method(LogitAdjustment(facts.counts, tau))
 
 
-def balanced_softmax(facts: Facts) -> Method:
-    """``log n`` added to the logits: logit adjustment with ``tau = 1``."""
-    return Method(LogitAdjustment(facts.counts))
-
-
 def posthoc_adjustment(facts: Facts, tau: float = 1.0) -> Method:
     """Plain training; ``tau log pi`` is taken off the test logits."""
     return Method(posthoc=tau * log_prior(facts.counts).float())
@@ -166,8 +160,6 @@ def lpl(
     raised: float = 1.0,
     lowered: float = 1.0,
     step_size: float = 0.1,
-    decay: float | None = None,
-    attached: bool = False,
 ) -> Method:
     """:class:`~lpl_lib.LPL` with bounds from ``epsilon`` up to ``epsilon + extra``.
 
@@ -183,8 +175,6 @@ def lpl(
         threshold: of the confidence; ``None`` takes the mean over classes.
         raised, lowered: factors on the bounds of the classes on either side.
         step_size: of Algorithm 1.
-        decay: of the running confidence; ``None`` takes each batch by itself.
-        attached: whether the gradient flows through ``delta`` too.
     """
     counts, by = facts.counts, split or facts.split
     bound: Bound = pieces.FixedBound(epsilon)
@@ -204,8 +194,7 @@ def lpl(
     chosen: Solver | str = (
         pieces.Algorithm1(step_size) if solver == "algorithm1" else solver
     )
-    kind = AttachedLPL if attached else LPL
-    return Method(kind(len(counts), bound, split=division, solver=chosen, decay=decay))
+    return Method(LPL(len(counts), bound, split=division, solver=chosen))
 
 
 def learned_split(facts: Facts, epsilon: float = 1.0) -> Method:
@@ -256,7 +245,7 @@ def _inverse_frequency(counts: Tensor) -> Tensor:
     return counts.sum() / (len(counts) * counts.float())
 
 
-_FIXED, _ALG = {"extra": 0.0}, {"solver": "algorithm1"}
+_FIXED = {"extra": 0.0}
 _COLUMNS = {"norms": "columns"}
 
 METHODS: dict[Task, dict[str, Entry]] = {
@@ -276,15 +265,11 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "post-hoc LA": Entry(
             posthoc_adjustment, corrects_prior=True, trains_as="cross-entropy"
         ),
-        "balanced softmax": Entry(balanced_softmax, corrects_prior=True),
         "VS": Entry(vector_scaling, corrects_prior=True),
         "ISDA": Entry(isda),
         "LPL": Entry(lpl),
         "LPL, fixed": Entry(lpl, _FIXED),
         "LPL, linf": Entry(lpl, {"solver": "linf"}),
-        "LPL, fixed, linf": Entry(lpl, _FIXED | {"solver": "linf"}),
-        "LPL, Algorithm 1": Entry(lpl, _ALG),
-        "LPL, fixed, Algorithm 1": Entry(lpl, _FIXED | _ALG),
         "LPL, by confidence": Entry(
             lpl, _FIXED | {"split": "confidence", "solver": "linf"}
         ),
@@ -299,19 +284,15 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "BCE": Entry(labels.bce),
         "focal loss": Entry(labels.label_focal),
         "ASL": Entry(labels.asl),
-        "RS-BCE": Entry(labels.class_aware),
-        "R-BCE": Entry(labels.rebalanced),
         "LA": Entry(labels.label_adjustment, corrects_prior=True),
-        "NTR": Entry(labels.tolerant, {"loss": None}),
-        "DB": Entry(labels.distribution_balanced, {"loss": None}),
-        "DB-Focal": Entry(labels.distribution_balanced, {"loss": labels.BALANCED_FOCAL}),
+        "DB-Focal": Entry(labels.balanced_focal),
         "LPL": Entry(labels.label_lpl),
     },
 }
 """All methods by task and name; sums of them, ``A + B``, are methods too.
 
 LPL varies its bounds and is solved by ``"l2"`` where the name does not say otherwise; the
-walks are those of chapter 14; RS-BCE is BCE with class-aware sampling.
+walks are those of chapter 14.
 """
 
 
