@@ -7,7 +7,10 @@ import pytest
 from lpl_lib.lab.plan import Run, choose, current, planned, search_runs
 from lpl_lib.lab.specification import load
 
-SPEC = load("digits-lt50", ["search.seeds=[100, 101]"])
+SPEC = load(
+    "digits-lt50",
+    ["search.seeds=[100, 101]", "search.grid={LA = {tau = [0.5, 1.0, 1.5, 2.0, 3.0]}}"],
+)
 
 
 def trial(run: Run, hits: int) -> dict:

@@ -64,7 +64,9 @@ class Setting:
         if "LPL" in self.method:
             changed["extra"] = self.extra
             changed |= {"step_size": 0.25} if self.solver == "algorithm1" else {}
-        return {name.replace("ratio", "data.imbalance_ratio"): v for name, v in changed.items()}
+        return {
+            name.replace("ratio", "data.imbalance_ratio"): v for name, v in changed.items()
+        }
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from torch import Tensor
 import lpl_lib.multilabel as ml
 from lpl_lib.lab.method import Facts, Method
 
+
 def bce(facts: Facts) -> Method:
     """Binary cross-entropy, a mean over images and labels."""
     return Method(task="multilabel")
