@@ -14,11 +14,6 @@ def bce(facts: Facts) -> Method:
     return Method(task="multilabel")
 
 
-def label_focal(facts: Facts, gamma: float = 2.0) -> Method:
-    """:class:`~lpl_lib.MultilabelFocalLoss`."""
-    return Method(base_loss=ml.MultilabelFocalLoss(gamma), task="multilabel")
-
-
 def asl(facts: Facts, gamma_negative: float = 4.0, gamma_positive: float = 1.0) -> Method:
     """:class:`~lpl_lib.AsymmetricLoss`."""
     loss = ml.AsymmetricLoss(gamma_negative, gamma_positive)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -146,30 +147,23 @@ def fuse(methods: Sequence[Method]) -> Method:
     return reduce(_both, methods, Method(task=methods[0].task))
 
 
-def _both(one: Method, other: Method) -> Method:
-    def only(name: str) -> Any:
-        found = [p for p in (getattr(one, name), getattr(other, name)) if p is not None]
-        if len(found) > 1:
-            raise ValueError(f"two methods bring a {name}: they do not fuse")
-        return found[0] if found else None
+_TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
+    **dict.fromkeys(("perturbation", "posthoc", "at_epoch"), operator.add),
+    **dict.fromkeys(("gamma", "smoothing", "mixup", "cutmix", "task"), max),
+    "weight": operator.mul,
+}
+"""How what two methods bring is taken together; of anything else there is one."""
 
-    def total(name: str, combine: Callable[[Any, Any], Any]) -> Any:
+
+def _both(one: Method, other: Method) -> Method:
+    def together(name: str) -> Any:
         a, b = getattr(one, name), getattr(other, name)
-        return b if a is None else a if b is None else combine(a, b)
+        if a is None or b is None:
+            return b if a is None else a
+        if name not in _TOGETHER:
+            raise ValueError(f"two methods bring a {name}: they do not fuse")
+        return _TOGETHER[name](a, b)
 
     if one.task != other.task:
         raise ValueError(f"task must be the same, got {one.task} and {other.task}")
-    return Method(
-        perturbation=total("perturbation", lambda a, b: a + b),
-        gamma=max(one.gamma, other.gamma),
-        smoothing=max(one.smoothing, other.smoothing),
-        weight=total("weight", lambda a, b: a * b),
-        base_loss=only("base_loss"),
-        task=one.task,
-        posthoc=total("posthoc", lambda a, b: a + b),
-        at_epoch=one.at_epoch + other.at_epoch,
-        sampler=only("sampler"),
-        mixup=max(one.mixup, other.mixup),
-        cutmix=max(one.cutmix, other.cutmix),
-        hook=only("hook"),
-    )
+    return Method(**{field.name: together(field.name) for field in fields(Method)})

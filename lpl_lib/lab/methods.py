@@ -204,8 +204,7 @@ def learned_split(facts: Facts, epsilon: float = 1.0) -> Method:
     if facts.meta is None:
         raise ValueError("meta must be a set to learn the split with: data.meta = 5")
     perturbation = learned_lpl(len(facts.counts), epsilon)
-    split: Any = perturbation.split
-    return Method(perturbation, hook=LookAhead(split, epsilon, facts.meta))
+    return Method(perturbation, hook=LookAhead(perturbation, facts.meta))
 
 
 def released_walk(
@@ -282,7 +281,6 @@ METHODS: dict[Task, dict[str, Entry]] = {
     },
     "multilabel": {
         "BCE": Entry(labels.bce),
-        "focal loss": Entry(labels.label_focal),
         "ASL": Entry(labels.asl),
         "LA": Entry(labels.label_adjustment, corrects_prior=True),
         "DB-Focal": Entry(labels.balanced_focal),

@@ -247,28 +247,19 @@ def dot_plot(frame: pd.DataFrame, title: str = "", over: str | None = None) -> F
         frame[columns] -= base.reindex(frame["seed"]).to_numpy()
         what = f"points over {over}"
     methods = list(dict.fromkeys(frame["method"]))[::-1]
+    size = (1.5 + 2.3 * len(columns), 0.8 + 0.28 * len(methods))
     figure, axes = plt.subplots(
-        1,
-        len(columns),
-        figsize=(1.5 + 2.3 * len(columns), 0.8 + 0.28 * len(methods)),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
+        1, len(columns), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
+    # the dots below the intervals, and all in one picture of an SVG
+    dots = {"color": "#56B4E9", "ms": 3, "zorder": 1, "rasterized": True}
+    bars = {"fmt": "o", "ms": 4, "color": "#333333", "capsize": 2}
     for axis, column in zip(axes[0], columns, strict=True):
         for row, method in enumerate(methods):
             values = frame.loc[frame["method"] == method, column].dropna()
             mean, half = interval(values)
-            axis.plot(
-                values,
-                [row] * len(values),
-                ".",
-                color="#56B4E9",
-                ms=3,
-                zorder=1,  # below the intervals, and all in one picture of an SVG
-                rasterized=True,
-            )
-            axis.errorbar(mean, row, xerr=half, fmt="o", ms=4, color="#333333", capsize=2)
+            axis.plot(values, [row] * len(values), ".", **dots)
+            axis.errorbar(mean, row, xerr=half, **bars)
         axis.set(title=column, xlabel=what)
     axes[0, 0].set_yticks(range(len(methods)), methods)
     if title or frame.attrs.get("unfit"):
