@@ -55,7 +55,7 @@ def fitness(spec: Specification, records: Sequence[Record]) -> Fitness:
     >>> str(fitness(load("stress"), []))
     'NOT FIT for comparing losses: 60 runs are missing: --check does them'
     """
-    plain, by_key = plain_method(spec), {record["key"]: record for record in records}
+    plain, by_key = _plain(spec), {record["key"]: record for record in records}
     pairs, said = _pairs(spec, range(spec.seeds)), []
     if spec.protocol == "published":
         shares = [train_mean(by_key[run.key]) for run in pairs[0][0] if run.key in by_key]
@@ -95,14 +95,14 @@ def marked(
     return [{**record, "recipe": said} for record in current(spec, records, methods)]
 
 
-def plain_method(spec: Specification) -> str:
+def _plain(spec: Specification) -> str:
     """Return the name of plain training, cross-entropy or BCE."""
     return next(iter(METHODS[spec.data.task]))
 
 
 def _pairs(spec: Specification, seeds: Iterable[int]) -> list[tuple[list[Run], list[Run]]]:
     """Plain training as it is and over twice the epochs, on each data set."""
-    plain, longer = plain_method(spec), {"recipe.epochs": 2 * spec.recipe.epochs}
+    plain, longer = _plain(spec), {"recipe.epochs": 2 * spec.recipe.epochs}
     tables = spec.settings(plain) if plain in spec.methods else []
     data = [table for table in tables if all(name.startswith("data.") for name in table)]
 

@@ -88,14 +88,13 @@ def fit(
     epochs: int,
     batch_size: int = 64,
     lr: float = 0.1,
-    momentum: float = 0.9,
     weight_decay: float = 5e-4,
     seed: int = 0,
     progress: bool | None = None,
 ) -> list[float]:
     """Train ``model`` in place; return the mean training loss of each epoch.
 
-    SGD with Nesterov momentum and a one-cycle learning rate (Smith and Topin 2018). The
+    SGD with Nesterov momentum 0.9 and a one-cycle learning rate (Smith and Topin 2018). The
     batches' order comes from ``seed`` alone, so that methods can be compared on the
     same batches. The model decides the device.
 
@@ -108,7 +107,7 @@ def fit(
         batch_size: images a step, >= 1. A last batch of a single image is left out,
             since batch normalisation has no variance there.
         lr: highest learning rate, > 0.
-        momentum, weight_decay: of SGD.
+        weight_decay: of SGD, on all parameters.
         seed: of the batches' order.
         progress: show a progress bar; ``None``, the default, does so on a terminal.
 
@@ -127,8 +126,6 @@ def fit(
         epochs=check_count(epochs, "epochs"),
         batch_size=check_count(batch_size, "batch_size"),
         lr=check_number(lr, "lr", strict=True),
-        momentum=check_number(momentum, "momentum"),
-        nesterov=momentum > 0,
         weight_decay=check_number(weight_decay, "weight_decay"),
     )
     return train(model, criterion, data, recipe, seed=seed, progress=progress).loss
