@@ -88,9 +88,10 @@ def test_post_hoc_adjustment_trains_plainly_and_shifts_the_test():
 def test_ldam_defers_its_weights():
     method = build_method("LDAM-DRW", Facts(COUNTS), start=0.5)
     weight = method.criterion.base_loss.weight
-    method.additions(4)["at_epoch"](0.4)
+    (at_epoch,) = method.at_epoch
+    at_epoch(0.4)
     assert weight.tolist() == [1] * 4
-    method.additions(4)["at_epoch"](0.5)
+    at_epoch(0.5)
     assert weight[3] > weight[0]
 
 

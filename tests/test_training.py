@@ -209,7 +209,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(tmp_path, epochs, pr
     checkpoint = Checkpoint(tmp_path / "a.pt", "key")
     keep = {"checkpoint": checkpoint, "checkpoint_every": 0}
     with pytest.raises(KeyboardInterrupt):
-        run(at_epoch=killed_after(epochs), **keep)
+        run(at_epoch=[killed_after(epochs)], **keep)
     torch.manual_seed(99)  # whatever happened in between
     resumed, again = run(**keep)
     assert again.start_epoch == epochs

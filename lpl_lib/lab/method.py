@@ -58,7 +58,7 @@ class Method:
         posthoc: ``(C,)``, subtracted from the test logits.
         at_epoch: called before each epoch with the share of training done, in [0, 1).
         sampler: draws the order of an epoch.
-        mixup, cutmix: parameters of the Beta distribution; 0 for none.
+        mixup: parameter of mix-up's Beta distribution; 0 for none.
         hook: called in each step, see :class:`lpl_lib.lab.training.Hook`.
     """
 
@@ -72,7 +72,6 @@ class Method:
     at_epoch: tuple[Callable[[float], object], ...] = ()
     sampler: Sampler | None = None
     mixup: float = 0.0
-    cutmix: float = 0.0
     hook: Hook | None = None
 
     @cached_property
@@ -103,31 +102,19 @@ class Method:
 
     def additions(self, num_classes: int) -> dict[str, Any]:
         """Return what the training loop is to do besides, as its keyword arguments."""
-
-        def at_epoch(share: float) -> None:
-            for call in self.at_epoch:
-                call(share)
-
         return {
-            "at_epoch": at_epoch,
+            "at_epoch": self.at_epoch,
             "sampler": self.sampler,
             "mixer": self._mixer(num_classes),
             "hook": self.hook,
         }
 
     def _mixer(self, num_classes: int) -> Mixer | None:
-        if not self.mixup and not self.cutmix:
+        if not self.mixup:
             return None
         from timm.data.mixup import Mixup  # here, not above: it is slow to import
 
-        # CutMix in every second batch, as its authors; mix-up in each
-        return Mixup(
-            mixup_alpha=self.mixup,
-            cutmix_alpha=self.cutmix,
-            prob=1.0 if self.mixup else 0.5,
-            label_smoothing=0.0,
-            num_classes=num_classes,
-        )
+        return Mixup(self.mixup, label_smoothing=0.0, num_classes=num_classes)
 
 
 def fuse(methods: Sequence[Method]) -> Method:
@@ -149,7 +136,7 @@ def fuse(methods: Sequence[Method]) -> Method:
 
 _TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
     **dict.fromkeys(("perturbation", "posthoc", "at_epoch"), operator.add),
-    **dict.fromkeys(("gamma", "smoothing", "mixup", "cutmix", "task"), max),
+    **dict.fromkeys(("gamma", "smoothing", "mixup", "task"), max),
     "weight": operator.mul,
 }
 """How what two methods bring is taken together; of anything else there is one."""

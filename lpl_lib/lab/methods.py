@@ -67,11 +67,6 @@ def smoothing(facts: Facts, smoothing: float = 0.1) -> Method:
     return Method(smoothing=smoothing)
 
 
-def class_weights(facts: Facts) -> Method:
-    """Weights ``N / (C n_c)``, whose mean over the samples is 1."""
-    return Method(weight=_inverse_frequency(facts.counts))
-
-
 def class_balanced(facts: Facts, beta: float = 0.9999) -> Method:
     """:func:`~lpl_lib.class_balanced_weights`."""
     return Method(weight=class_balanced_weights(facts.counts, beta))
@@ -221,7 +216,7 @@ def released_walk(
 
 def balanced_sampling(facts: Facts) -> Method:
     """Samples drawn so that all classes are equally likely."""
-    weights = _inverse_frequency(facts.counts)
+    weights = 1 / facts.counts.float()
 
     def order(targets: Tensor, draw: torch.Generator) -> Tensor:
         size = len(targets)
@@ -235,15 +230,6 @@ def mix_up(facts: Facts, alpha: float = 0.2) -> Method:
     return Method(mixup=alpha)
 
 
-def cut_mix(facts: Facts, alpha: float = 1.0) -> Method:
-    """CutMix of Yun et al. 2019, by timm, in every second batch."""
-    return Method(cutmix=alpha)
-
-
-def _inverse_frequency(counts: Tensor) -> Tensor:
-    return counts.sum() / (len(counts) * counts.float())
-
-
 _FIXED = {"extra": 0.0}
 _COLUMNS = {"norms": "columns"}
 
@@ -252,11 +238,9 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "cross-entropy": Entry(plain),
         "focal loss": Entry(focal),
         "label smoothing": Entry(smoothing),
-        "class weights": Entry(class_weights, corrects_prior=True),
         "class-balanced weights": Entry(class_balanced, corrects_prior=True),
         "balanced sampling": Entry(balanced_sampling, corrects_prior=True),
         "mix-up": Entry(mix_up),
-        "CutMix": Entry(cut_mix),
         "LDAM": Entry(ldam, {"scale": COSINE_SCALE}, cosine=True),
         "LDAM, linear head": Entry(ldam, {"scale": 1.0}),
         "LDAM-DRW": Entry(ldam_drw, cosine=True),

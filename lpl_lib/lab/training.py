@@ -13,7 +13,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -152,7 +152,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int = 0,
-    at_epoch: Callable[[float], object] | None = None,
+    at_epoch: Sequence[Callable[[float], object]] = (),
     sampler: Sampler | None = None,
     mixer: Mixer | None = None,
     hook: Hook | None = None,
@@ -170,7 +170,7 @@ def train(
         data: images as the net takes them, float32 or uint8, and targets.
         recipe: how.
         seed: of batches, augmentation and whatever is drawn in the net.
-        at_epoch: called before each epoch with the share of training done, in [0, 1).
+        at_epoch: all called before each epoch with the share of training done, in [0, 1).
         sampler: draws an epoch's order; default, each image once.
         mixer: mixes each batch; an odd last image of a batch is left out.
         hook: called before each step.
@@ -219,8 +219,8 @@ def train(
     ):
         for epoch in range(trained.start_epoch, recipe.epochs):
             began = time.monotonic()
-            if at_epoch is not None:
-                at_epoch(epoch / recipe.epochs)
+            for call in at_epoch:
+                call(epoch / recipe.epochs)
             trained.loss.append(_one_epoch(step, data, epoch, seed, next(orders)))
             trained.seconds += time.monotonic() - began
             if not math.isfinite(trained.loss[-1]):
