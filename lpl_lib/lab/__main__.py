@@ -107,7 +107,7 @@ def _stage(spec: Specification, stage: str, options: argparse.Namespace) -> int:
         print(*missing, f"{len(missing)} of {len(runs)} runs are missing", sep="\n")
         return 0
     status = work(runs, options)
-    if stage != "search":
+    if stage == "check" or (stage == "test" and not options.all):
         print(f"recipe of {spec.name}: {fitness(spec, read(ledger))}", file=sys.stderr)
     return status
 
