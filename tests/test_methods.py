@@ -73,9 +73,10 @@ def test_lpl_is_the_one_that_its_name_and_parameters_say():
     torch.testing.assert_close(lpl(extra=2.0)(u, y), LPL(COUNTS, 2.0)(u, y))
     assert lpl("LPL, fixed", epsilon=2.0).bound(None, torch.ones(4)).tolist() == [2] * 4
     assert lpl(split="reversed", num_head=1).split(None).tolist() == [1, -1, -1, -1]
-    sided = lpl(epsilon=2.0, extra=0.0, lowered=0.0, num_head=2)
-    signs = sided.split(None)
-    assert sided.bound(None, signs).tolist() == [0, 0, 2, 2]
+    assert lpl(only="raised", num_head=2).split(None).tolist() == [0, 0, 1, 1]
+    lowered = lpl(only="lowered", num_head=2)
+    assert lowered.split(None).tolist() == [-1, -1, 0, 0]
+    assert not lowered(u, y)[y > 1].any()
     assert lpl("LPL, by confidence", epsilon=1.0, threshold=0.5).split.threshold == 0.5
 
 

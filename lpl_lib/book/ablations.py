@@ -23,7 +23,7 @@ class Setting:
         ratio: largest over smallest class of the training set.
         epsilon: bound that all classes have, in nats; with ``extra=0`` it is fixed.
         extra: what is added to some classes' bounds at most (varied bounds).
-        raised, lowered: factors on the bounds of the classes on either side.
+        only: ``"raised"`` or ``"lowered"``: the side that is moved.
         split: ``"rank"``, ``"confidence"`` or ``"reversed"``.
         num_head: how many classes are the head, if classes are split by rank.
         threshold: of the confidence; ``None`` takes the mean over classes.
@@ -34,8 +34,7 @@ class Setting:
     ratio: int = 100
     epsilon: float = 0.0
     extra: float = 0.0
-    raised: float = 1.0
-    lowered: float = 1.0
+    only: Literal["raised", "lowered"] | None = None
     split: Literal["rank", "confidence", "reversed"] = "rank"
     num_head: int = 4
     threshold: float | None = None

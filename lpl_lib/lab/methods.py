@@ -20,7 +20,7 @@ from lpl_lib.isda import ISDA
 from lpl_lib.lab import label_methods as labels
 from lpl_lib.lab.method import Facts, Method, fuse
 from lpl_lib.lab.released import ReleasedWalk
-from lpl_lib.lpl import LPL, Bound, ClassStatistics, RankSplit, Solver, Split
+from lpl_lib.lpl import LPL, Bound, RankSplit, Solver, Split
 from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, log_prior
 
 COSINE_SCALE = 30.0  # of LDAM's cosine head, as in its authors' code
@@ -120,30 +120,6 @@ def isda(facts: Facts, strength: float = 0.5) -> Method:
     return Method(augmented, at_epoch=(at_epoch,))
 
 
-class SidedBound(Bound):
-    """Another bound, times one factor for the raised and one for the lowered classes.
-
-    Args:
-        bound: of all classes.
-        raised, lowered: factors, >= 0, for signs +1 and -1.
-
-    >>> bound = SidedBound(pieces.FixedBound(2.0), raised=1.0, lowered=0.0)
-    >>> bound(None, torch.tensor([1.0, -1.0]))
-    tensor([2., 0.])
-    """
-
-    def __init__(self, bound: Bound, raised: float, lowered: float) -> None:
-        super().__init__()
-        self.bound, self.raised, self.lowered = bound, raised, lowered
-        self.num_classes = bound.num_classes
-        self.uses_confidence = bound.uses_confidence
-        self.largest = bound.largest * max(raised, lowered)
-
-    def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
-        factor = torch.where(signs > 0, self.raised, self.lowered)
-        return self.bound(statistics, signs) * factor
-
-
 def lpl(
     facts: Facts,
     epsilon: float = 0.0,
@@ -152,8 +128,7 @@ def lpl(
     split: Literal["rank", "reversed", "confidence"] | None = None,
     num_head: int | None = None,
     threshold: float | None = None,
-    raised: float = 1.0,
-    lowered: float = 1.0,
+    only: Literal["raised", "lowered"] | None = None,
     step_size: float = 0.1,
 ) -> Method:
     """:class:`~lpl_lib.LPL` with bounds from ``epsilon`` up to ``epsilon + extra``.
@@ -168,7 +143,7 @@ def lpl(
         split: ``"reversed"`` raises the ``num_head`` most frequent classes.
         num_head: how many classes are the head, if classes are split by rank.
         threshold: of the confidence; ``None`` takes the mean over classes.
-        raised, lowered: factors on the bounds of the classes on either side.
+        only: the side, of a split by rank, that is moved; ``None`` moves both.
         step_size: of Algorithm 1.
     """
     counts, by = facts.counts, split or facts.split
@@ -178,14 +153,15 @@ def lpl(
         if extra:
             bound = pieces.ConfidenceBound(epsilon, extra)
     else:
-        division = RankSplit(counts, num_head)
+        division = rank = RankSplit(counts, num_head)
         if by == "reversed":  # the rarest are lowered
-            raised_ones = int((division(None) < 0).sum())
-            division = RankSplit(1 / counts, len(counts) - raised_ones)
+            raised_ones = int((rank.signs < 0).sum())
+            division = rank = RankSplit(1 / counts, len(counts) - raised_ones)
+        if only:
+            low, high = (0, 1) if only == "raised" else (-1, 0)
+            rank.signs.clamp_(low, high)
         if extra:
             bound = pieces.FrequencyBound(counts, epsilon, extra)
-    if (raised, lowered) != (1.0, 1.0):
-        bound = SidedBound(bound, raised, lowered)
     chosen: Solver | str = (
         pieces.Algorithm1(step_size) if solver == "algorithm1" else solver
     )

@@ -186,6 +186,8 @@ def train(
         DivergedError: the loss is not finite at an epoch's end.
         PausedError: time is up; the state is kept, if there is a checkpoint.
     """
+    from tqdm import tqdm  # here, not above: it is for terminals
+
     if len(data.targets) == 0:
         raise ValueError("data must hold at least one image, got none")
     device = next(net.parameters()).device
@@ -213,10 +215,9 @@ def train(
     step = _Step(net, criterion, recipe, optimiser, mixer, hook)
     orders = _orders(data.targets, seed, sampler, start=trained.start_epoch)
     saved = time.monotonic()
-    with (
-        _reproducible(device),
-        _progress(recipe.epochs, trained.start_epoch, title, progress) as bar,
-    ):
+    shown = {"total": recipe.epochs, "initial": trained.start_epoch, "desc": title}
+    disable = None if progress is None else not progress
+    with _reproducible(device), tqdm(**shown, disable=disable) as bar:
         for epoch in range(trained.start_epoch, recipe.epochs):
             began = time.monotonic()
             for call in at_epoch:
@@ -312,13 +313,6 @@ def _one_epoch(
         loss = step(images, data.targets[chosen], rate)
         sums += torch.stack([loss * len(chosen), loss.new_tensor(len(chosen))]).float()
     return float(sums[0] / sums[1])
-
-
-def _progress(epochs: int, initial: int, title: str, progress: bool | None) -> Any:
-    from tqdm import tqdm  # here, not above: it is for terminals
-
-    disable = None if progress is None else not progress
-    return tqdm(total=epochs, initial=initial, desc=title, disable=disable)
 
 
 def batches_of(size: int, batch_size: int) -> list[slice]:
