@@ -20,7 +20,7 @@ from lpl_lib.lab.runner import execute, run_all, trained
 from lpl_lib.lab.specification import load
 
 ROOT = Path(__file__).parents[1]
-SHORT = ["recipe.epochs=2", "model.width=4", "seeds=2"]
+SHORT = ["recipe.epochs=2", "model.width=4", "seeds=2", "search={}"]
 SPEC = load("digits-lt50", SHORT)
 RUNS = [Run(SPEC, m, seed=s) for m in ("cross-entropy", "post-hoc LA") for s in (0, 1)]
 OUTCOME = ("key", "hits", "train_accuracy", "train_loss", "counts", "checksum")
@@ -157,17 +157,21 @@ def line(tmp_path: Path, *arguments: str) -> int:
 
 def test_the_command_line_searches_runs_and_prints(tmp_path, capsys):
     few = ["--methods", "cross-entropy", "LA", "--set", *SHORT, "search.seeds=[100]"]
-    few += ["search.grid.LA.tau=[0.5, 1.0]"]
+    few += ["search.grid={LA = {tau = [0.5, 1.0]}}"]
     assert line(tmp_path, "digits-lt50", "--missing", "--search", *few) == 0
     assert "2 of 2 runs are missing" in capsys.readouterr().out
     assert line(tmp_path, "digits-lt50", *few) == 2  # before the search
     assert "2 of 2 trial runs are missing" in capsys.readouterr().err
     assert line(tmp_path, "digits-lt50", "--all", *few) == 0
-    assert len(read(tmp_path / "digits-lt50.jsonl")) == 2 + 4
+    assert "recipe of digits-lt50: NOT FIT" in capsys.readouterr().err
+    assert len(read(tmp_path / "digits-lt50.jsonl")) == 2 + 4 + 2  # and the check
+    assert line(tmp_path, "digits-lt50", "--check", "--missing", *few) == 0
+    assert "0 of 4 runs are missing" in capsys.readouterr().out
     assert line(tmp_path, "digits-lt50", "--table", *few) == 0
     shown = capsys.readouterr().out
-    assert "### Digits, long tail 50:1" in shown
-    assert "| LA | 2 |" in shown
+    assert "Digits, long tail 50:1" in shown
+    assert "over cross-entropy" in shown
+    assert "recipe NOT FIT for comparing losses" in shown
 
 
 @pytest.mark.parametrize(
@@ -197,7 +201,8 @@ def test_numbers_of_the_command_line_are_positive(tmp_path, capsys, option, valu
 def command(tmp_path: Path, *more: str) -> subprocess.Popen[str]:
     """The command in a process of its own, busy for longer than any test waits."""
     words = [sys.executable, "-m", "lpl_lib.lab", "digits", "--methods", "cross-entropy"]
-    words += ["--set", "recipe.epochs=100000", "model.width=4", "--cpu", "--quiet"]
+    words += ["--set", "recipe.epochs=100000", "model.width=4", "search={}"]
+    words += ["--cpu", "--quiet"]
     words += ["--results", str(tmp_path), "--checkpoints", str(tmp_path / "runs"), *more]
     return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
@@ -219,7 +224,7 @@ def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path, capsys, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lpl_lib.lab.runner.execute", interrupted)
-    assert line(tmp_path, "digits", "--methods", "cross-entropy") == 130
+    assert line(tmp_path, "stress", "--methods", "cross-entropy") == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on\n"
 
 

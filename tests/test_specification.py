@@ -138,7 +138,7 @@ def test_overrides_are_settings_as_in_the_file():
 def test_a_hyper_parameter_with_a_dot_is_a_setting():
     spec = load("digits-lt50")
     own = spec.with_settings({"recipe.lr": 0.3, "data.noise": 0.2, "tau": 1.0})
-    assert (own.recipe.lr, own.data.noise, own.recipe.epochs) == (0.3, 0.2, 30)
+    assert (own.recipe.lr, own.data.noise, own.recipe.epochs) == (0.3, 0.2, 60)
     run = Run(spec, "LA", {"recipe.lr": 0.3, "tau": 1.0})
     assert run.config["recipe"]["lr"] == 0.3
     assert run.config["params"] == {"tau": 1.0}

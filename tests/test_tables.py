@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lpl_lib.lab.fitness import Fitness
 from lpl_lib.lab.tables import (
     accuracies,
     differences,
     dot_plot,
     interval,
-    markdown,
     origin,
     paired,
     summary,
@@ -78,14 +78,30 @@ def test_one_run_has_a_mean_but_no_interval():
 
 
 def test_the_table_has_a_line_a_method():
-    lines = markdown(table(RUNS)).splitlines()
-    heads = ["| method", "seeds", "all", "head", "tail", "train", "over cross-entropy |"]
-    assert lines[0].split(" | ") == heads
-    methods = [line.split(" | ")[0] for line in lines[2:]]
-    assert methods == ["| cross-entropy", "| LA", "| focal loss"]
+    lines = accuracies(RUNS, over=["cross-entropy"]).splitlines()
+    heads = ["seeds", "all", "head", "tail", "train", "over", "cross-entropy"]
+    assert lines[0].split() == heads
+    assert [line[:13].strip() for line in lines[1:]] == [
+        "cross-entropy",
+        "LA",
+        "focal loss",
+    ]
     found = paired(table(RUNS), "LA", "cross-entropy")
-    assert f"{found.mean:+.1f} ± {found.half:.1f} |" in lines[3]
-    assert lines[2].endswith("|  |")
+    assert lines[2].endswith(f"{found.mean:+.1f} ± {found.half:.1f}")
+
+
+@pytest.mark.parametrize("fit", [True, False, None])
+def test_what_is_made_of_runs_whose_recipe_is_unfit_says_so(fit):
+    said = Fitness(fit, "learnt 80 %")
+    facts = {"key": "k", "date": "2026-11-24T00:00:00", "commit": None, "device": "CPU"}
+    facts |= {"recipe": said, "wall_seconds": 1}
+    runs = [{**r, **facts} for r in RUNS]
+    figure = dot_plot(table(runs[:6]), "title")
+    for shown in (accuracies(runs), differences(runs), figure.get_suptitle()):
+        assert ("x: recipe NOT FIT for comparing losses: learnt 80 %" in shown) == (
+            fit is False
+        )
+    assert f"recipe {said}" in origin(runs)
 
 
 def test_settings_of_one_method_have_lines_of_their_own():

@@ -2,6 +2,7 @@
 
 python -m lpl_lib.lab digits-lt50 --search     # choose hyper-parameters
 python -m lpl_lib.lab digits-lt50              # run all methods on all seeds
+python -m lpl_lib.lab digits-lt50 --check      # is the recipe long enough?
 python -m lpl_lib.lab digits-lt50 --table      # a table from the records
 python -m lpl_lib.lab mine.toml                # your own images
 """
@@ -34,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
     add("--methods", nargs="+", metavar="M", help="of the experiment's; default all")
     add("--seeds", nargs="+", metavar="S", help="numbers or ranges such as 0-4")
     add("--search", action="store_true", help="do the trial runs, on the search's seeds")
-    add("--all", action="store_true", help="do the trial runs, then the test runs")
+    add("--check", action="store_true", help="plain training over twice the epochs")
+    add("--all", action="store_true", help="trial runs, test runs and the check")
     add("--table", action="store_true", help="print the table of what is recorded")
     add("--missing", action="store_true", help="list the runs that are not recorded")
     add("--tiny", action="store_true", help="try the plan on noise, in runs/tiny")
@@ -68,8 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.experiment:
             short = ["search.epochs=1"] if options.tiny and load(name).search else []
             spec = load(name, options.set + short)
-            for search in (True, False) if options.all else (options.search,):
-                if status := _stage(spec, search, options):
+            one = "search" if options.search else "check" if options.check else "test"
+            for stage in ("search", "test", "check") if options.all else (one,):
+                if status := _stage(spec, stage, options):
                     return status
         return 0
     except (ValueError, OSError, RuntimeError) as error:
@@ -80,40 +83,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130  # the shell's status for Ctrl-C
 
 
-def _stage(spec: Specification, search: bool, options: argparse.Namespace) -> int:
-    """The trial runs or the test runs of one experiment, or what is to be said of them."""
+def _stage(spec: Specification, stage: str, options: argparse.Namespace) -> int:
+    """The runs of one stage of an experiment, or what is to be said of them."""
+    from lpl_lib.lab.fitness import check_runs, fitness
     from lpl_lib.lab.jobs import work
     from lpl_lib.lab.plan import planned, search_runs
 
     ledger = options.results / f"{spec.name}.jsonl"
-    methods = _methods(spec, options.methods)
+    methods, seeds = _methods(spec, options.methods), _seeds(options.seeds, spec)
     if options.table:
         return _show(spec, methods, ledger)
-    if search:
+    if stage == "search":
         runs = search_runs(spec, methods)
         if not runs:
             print("nothing to search: there are no candidates", file=sys.stderr)
+    elif stage == "check":
+        runs = check_runs(spec, seeds)
     else:
-        runs = planned(spec, methods, _seeds(options.seeds, spec), read(ledger))
+        runs = planned(spec, methods, seeds, read(ledger))
     if options.missing:
         recorded = {record["key"] for record in read(ledger)}
         missing = [run for run in runs if run.key not in recorded]
         print(*missing, f"{len(missing)} of {len(runs)} runs are missing", sep="\n")
         return 0
-    return work(runs, options)
+    status = work(runs, options)
+    if stage == "check" or (stage == "test" and not options.all):
+        print(f"recipe of {spec.name}: {fitness(spec, read(ledger))}", file=sys.stderr)
+    return status
 
 
 def _show(spec: Specification, methods: list[str], ledger: Path) -> int:
-    from lpl_lib.lab.plan import current
-    from lpl_lib.lab.tables import markdown, origin, table
+    from lpl_lib.lab.fitness import marked
+    from lpl_lib.lab.tables import accuracies, origin
 
-    runs = current(spec, read(ledger), methods)
+    runs = marked(spec, read(ledger), methods)
     if not runs:
         raise ValueError(
             f"no test run of {spec.name} is recorded yet: python -m lpl_lib.lab {spec.name}"
         )
-    shown = markdown(table(runs), over=list(spec.methods)[:1])
-    print(f"### {spec.title}\n\n{shown}\n\n{origin(runs)}")
+    shown = accuracies(runs, over=list(spec.methods)[:1])
+    print(f"{spec.title}\n\n{shown}\n\n{origin(runs)}")
     return 0
 
 

@@ -21,7 +21,7 @@ from lpl_lib.lab.shift import (
     long_tail_prior,
 )
 from lpl_lib.lab.training import predict
-from lpl_lib.multilabel import f1_scores, tuned_thresholds
+from lpl_lib.multilabel import average_precision, f1_scores, tuned_thresholds
 from lpl_lib.variation import loss_variation
 
 PRIORS = {"forward 50": 50.0, "forward 10": 10.0, "uniform": 1.0}
@@ -46,6 +46,11 @@ class Outcome:
         """Return how many images of each class are right."""
         right = data.targets[self.logits(data.images).argmax(1) == data.targets]
         return right.bincount(minlength=len(self.problem.names)).tolist()
+
+    def precisions(self, data: LabelledImages) -> list[float]:
+        """Return the average precision of each label."""
+        found = average_precision(self.logits(data.images), data.targets)
+        return [round(value, 5) for value in found.tolist()]
 
 
 def _variation(outcome: Outcome) -> dict[str, Any]:

@@ -155,34 +155,30 @@ def choose(
     """
     by_key = {record["key"]: record for record in records}
     trials = search_runs(spec, [method])
-    keys = [trial.key for trial in trials]
-    missing = sum(key not in by_key for key in keys)
+    missing = sum(trial.key not in by_key for trial in trials)
     if missing:
         raise ValueError(
             f"{method}: {missing} of {len(trials)} trial runs are missing: run "
             f"python -m lpl_lib.lab {spec.name} --search --methods '{method}'"
         )
-    found = [
-        (trial.params, class_mean(by_key[key]))
-        for trial, key in zip(trials, keys, strict=True)
-    ]
-    return [_best(choices, found) for choices in candidates(spec, method)]
-
-
-def _best(
-    choices: Sequence[Params], found: Sequence[tuple[Params, float]]
-) -> tuple[Params, str]:
-    if len(choices) == 1:
-        return choices[0], "fixed in the experiment's file"
-    scores = []
-    for params in choices:
-        own = [score for tried, score in found if tried == params]
-        scores.append(sum(own) / len(own))
-    best = choices[scores.index(max(scores))]
-    return best, (
-        f"best of {len(choices)} on images held out of the training set, {len(own)} "
-        f"seed(s): {as_text(best)} at {max(scores):.1f} %{_edge(best, choices)}"
-    )
+    scores = [class_mean(by_key[trial.key]) for trial in trials]
+    found = []
+    for choices in candidates(spec, method):
+        if len(choices) == 1:
+            found.append((choices[0], "fixed in the experiment's file"))
+            continue
+        means = []
+        for params in choices:
+            pairs = zip(trials, scores, strict=True)
+            own = [score for trial, score in pairs if trial.params == params]
+            means.append(sum(own) / len(own))
+        best = choices[means.index(max(means))]
+        how = (
+            f"best of {len(choices)} on images held out of the training set, {len(own)} "
+            f"seed(s): {as_text(best)} at {max(means):.1f} %{_edge(best, choices)}"
+        )
+        found.append((best, how))
+    return found
 
 
 def _edge(best: Params, choices: Sequence[Params]) -> str:

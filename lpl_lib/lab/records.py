@@ -102,15 +102,16 @@ def lines(name: str) -> list[Record]:
 
 
 def records(name: str) -> list[Record]:
-    """Return the test records of an experiment as it stands now; none if none is there.
+    """Return the test records of an experiment as it stands now, each with what
+    :mod:`~lpl_lib.lab.fitness` says of its recipe; none if none is there.
 
     Args:
         name: of the experiment, such as ``"digits-lt50"``.
     """
-    from lpl_lib.lab.plan import current
+    from lpl_lib.lab.fitness import marked
     from lpl_lib.lab.specification import load
 
-    return current(load(name), lines(name))
+    return marked(load(name), lines(name))
 
 
 def document(name: str) -> Record:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lpl_lib.lab.checkpoint import Checkpoint
 from lpl_lib.lab.measures import MEASURES, Outcome, groups_of
@@ -31,7 +31,6 @@ from lpl_lib.lab.training import (
     deterministic,
     train,
 )
-from lpl_lib.multilabel import average_precision
 
 
 def prepare(run: Run, device: torch.device | str = "cpu") -> Outcome:
@@ -152,30 +151,17 @@ def execute(
 
 def _scores(outcome: Outcome, diverged: bool) -> Record:
     """Hits of each class or average precision of each label, on what is scored and, as a
-    share, on what was trained on."""
-    scored, train_set = outcome.problem.scored, outcome.problem.train
-    size = len(outcome.problem.names)
+    share, on what was trained on; all 0 after a training that diverged."""
+    parts = outcome.problem.scored, outcome.problem.train
+    tested, counts = (part.class_counts(len(outcome.problem.names)) for part in parts)
+    nothing = [0] * len(tested)
     if outcome.run.spec.data.task == "multilabel":
-        nothing = [0.0] * size
-        return {
-            "ap": nothing if diverged else _precisions(outcome, scored),
-            "train_ap": nothing if diverged else _precisions(outcome, train_set),
-            "tested": scored.class_counts(size).tolist(),
-        }
-    counts = train_set.class_counts(size).clamp(min=1)
-    hits, right = [0] * size, [0] * size
-    if not diverged:
-        hits, right = outcome.hits(scored), outcome.hits(train_set)
-    return {
-        "hits": hits,
-        "tested": scored.class_counts(size).tolist(),
-        "train_accuracy": [_short(v) for v in (torch.tensor(right) / counts).tolist()],
-    }
-
-
-def _precisions(outcome: Outcome, data: Any) -> list[float]:
-    found: Tensor = average_precision(outcome.logits(data.images), data.targets)
-    return [round(value, 5) for value in found.tolist()]
+        found = [nothing if diverged else outcome.precisions(part) for part in parts]
+        return {"ap": found[0], "train_ap": found[1], "tested": tested.tolist()}
+    hits, right = (nothing if diverged else outcome.hits(part) for part in parts)
+    shares = torch.tensor(right) / counts.clamp(min=1)
+    train = [_short(share) for share in shares.tolist()]
+    return {"hits": hits, "tested": tested.tolist(), "train_accuracy": train}
 
 
 def run_all(

@@ -38,6 +38,16 @@ def class_mean(record: Record) -> float:
     return sum(scores) / len(scores)
 
 
+def train_mean(record: Record) -> float:
+    """Return :func:`class_mean` on the training images; NaN if it is not recorded.
+
+    >>> train_mean({"train_accuracy": [1.0, 0.5]})
+    75.0
+    """
+    shares = record.get("train_accuracy") or record.get("train_ap")
+    return 100 * sum(shares) / len(shares) if shares else float("nan")
+
+
 def as_text(params: dict[str, Any]) -> str:
     """Return hyper-parameters in short.
 

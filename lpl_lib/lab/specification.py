@@ -122,6 +122,8 @@ class Specification(Section, frozen=True, kw_only=True):
         search: how the others are chosen.
         groups: head, medium and tail; ``None`` for balanced sets.
         measures: what is recorded besides, of :mod:`lpl_lib.lab.measures`.
+        protocol: whose recipe it is: our ``"own"``, which :mod:`lpl_lib.lab.fitness`
+            judges, or a ``"published"`` one.
     """
 
     name: Annotated[str, Meta(pattern=r"\A\w[\w.+ -]{0,99}\Z")]  # files are called so
@@ -135,6 +137,7 @@ class Specification(Section, frozen=True, kw_only=True):
     search: Search | None = None
     groups: Groups | None = None
     measures: tuple[str, ...] = ()
+    protocol: Literal["own", "published"] = "own"
 
     def __post_init__(self) -> None:
         if "name" not in self.model:

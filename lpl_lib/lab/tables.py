@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lpl_lib.lab.intervals import Interval, mean_interval
-from lpl_lib.lab.scores import Record, as_text, class_scores
+from lpl_lib.lab.scores import Record, as_text, class_scores, train_mean
 
 if TYPE_CHECKING:  # at run time where they are used: they are slow to import
     import pandas as pd
@@ -22,8 +22,9 @@ def table(records: Iterable[Record], part: str = "test") -> pd.DataFrame:
 
     Columns: ``experiment``, ``method``, ``params`` (as text), ``seed``, then in percent
     ``all`` (mean over classes of the accuracy, or over labels of the average precision),
-    one column for each group of classes, and ``train``, the accuracy on training images
-    (mean over classes, after the last epoch).
+    one column for each group of classes, and ``train``, the same on training images. What
+    is wrong with the recipe stands in ``attrs["unfit"]``; all that is made of the table
+    shows it.
 
     Args:
         records: of one or several experiments.
@@ -36,12 +37,13 @@ def table(records: Iterable[Record], part: str = "test") -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = []
+    rows, unfit = [], dict[str, None]()
     for record in records:
         if record["part"] != part:
             continue
-        scores = class_scores(record)
-        train = record.get("train_accuracy")
+        scores, recipe = class_scores(record), record.get("recipe")
+        if recipe and recipe.fit is False:
+            unfit[f"{record['experiment']}: recipe {recipe}"] = None
         rows.append(
             {
                 **{name: record[name] for name in FACTS},
@@ -51,10 +53,12 @@ def table(records: Iterable[Record], part: str = "test") -> pd.DataFrame:
                     name: sum(scores[c] for c in members) / len(members)
                     for name, members in record["groups"].items()
                 },
-                "train": 100 * sum(train) / len(train) if train else float("nan"),
+                "train": train_mean(record),
             }
         )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    frame.attrs["unfit"] = "".join(f"\n{said}" for said in unfit)
+    return frame
 
 
 def columns_of(frame: pd.DataFrame) -> list[str]:
@@ -117,14 +121,15 @@ def summary(frame: pd.DataFrame, over: Sequence[str] = ()) -> pd.DataFrame:
             found = "" if same else _text(interval(gain.dropna()), sign=True)
             row[f"over {other}"] = found
         out.append(row)
-    return pd.DataFrame(out).set_index("method")
+    return pd.DataFrame(out).set_index("method").rename_axis(None)
 
 
-def accuracies(runs: Sequence[Record]) -> str:
-    """Return :func:`summary` of records as text: seeds, mean ± 95 % interval by group."""
+def accuracies(runs: Sequence[Record], over: Sequence[str] = ()) -> str:
+    """Return :func:`summary` of records as text."""
     if not runs:
         return "no run is recorded yet"
-    return _aligned(summary(table(runs)))
+    frame = table(runs)
+    return summary(frame, over).to_string() + frame.attrs["unfit"]
 
 
 def differences(
@@ -135,33 +140,16 @@ def differences(
     """Return a text table of differences in points, paired by seed, to some methods."""
     frame = table(runs)
     frame["all"] = frame[column]
-    found = summary(frame, over)
-    return _aligned(found[[f"over {other}" for other in over]])
-
-
-def markdown(frame: pd.DataFrame, over: Sequence[str] = ("cross-entropy",)) -> str:
-    """Return :func:`summary` as a table in Markdown."""
-    found = summary(frame, over).reset_index()
-    lines = [[*found.columns], ["---"] * len(found.columns), *found.values.tolist()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _aligned(frame: pd.DataFrame) -> str:
-    """Texts flush right, the methods flush left."""
-    rows = [["", *frame.columns], *([name, *row] for name, *row in frame.itertuples())]
-    widths = [max(len(row[k]) for row in rows) + 2 for k in range(len(rows[0]))]
-    return "\n".join(
-        row[0].ljust(widths[0])
-        + "".join(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    )
+    found = summary(frame, over)[[f"over {other}" for other in over]]
+    return found.to_string() + frame.attrs["unfit"]
 
 
 def origin(runs: Sequence[Record]) -> str:
     """Return where records of one experiment come from: the stamp under a table.
 
     Runs, seeds, a digest of the configurations' keys (it changes when a run is added, or
-    a configuration changed), commits, device, dates and wall time.
+    a configuration changed), commits, device, dates, wall time, and whether the recipe is
+    fit for comparing losses.
 
     >>> origin([])
     'no run is recorded yet'
@@ -180,6 +168,7 @@ def origin(runs: Sequence[Record]) -> str:
         f"commit {', '.join(commits)}; "
         f"{', '.join(sorted({run['device'] for run in runs}))}; "
         f"{' to '.join(dict.fromkeys([dates[0], dates[-1]]))}; {hours:.1f} hours",
+        f"recipe {runs[0].get('recipe', 'not judged')}",
     ]
     return "\n".join(textwrap.fill(part, 78, subsequent_indent="  ") for part in parts)
 
@@ -258,32 +247,23 @@ def dot_plot(frame: pd.DataFrame, title: str = "", over: str | None = None) -> F
         frame[columns] -= base.reindex(frame["seed"]).to_numpy()
         what = f"points over {over}"
     methods = list(dict.fromkeys(frame["method"]))[::-1]
+    size = (1.5 + 2.3 * len(columns), 0.8 + 0.28 * len(methods))
     figure, axes = plt.subplots(
-        1,
-        len(columns),
-        figsize=(1.5 + 2.3 * len(columns), 0.8 + 0.28 * len(methods)),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
+        1, len(columns), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
+    # the dots below the intervals, and all in one picture of an SVG
+    dots = {"color": "#56B4E9", "ms": 3, "zorder": 1, "rasterized": True}
+    bars = {"fmt": "o", "ms": 4, "color": "#333333", "capsize": 2}
     for axis, column in zip(axes[0], columns, strict=True):
         for row, method in enumerate(methods):
             values = frame.loc[frame["method"] == method, column].dropna()
             mean, half = interval(values)
-            axis.plot(
-                values,
-                [row] * len(values),
-                ".",
-                color="#56B4E9",
-                ms=3,
-                zorder=1,  # below the intervals, and all in one picture of an SVG
-                rasterized=True,
-            )
-            axis.errorbar(mean, row, xerr=half, fmt="o", ms=4, color="#333333", capsize=2)
+            axis.plot(values, [row] * len(values), ".", **dots)
+            axis.errorbar(mean, row, xerr=half, **bars)
         axis.set(title=column, xlabel=what)
     axes[0, 0].set_yticks(range(len(methods)), methods)
-    if title:
-        figure.suptitle(title)
+    if title or frame.attrs.get("unfit"):
+        figure.suptitle(title + frame.attrs.get("unfit", ""))
     return figure
 
 
