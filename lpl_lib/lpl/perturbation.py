@@ -142,15 +142,13 @@ class LPL(Perturbation):
         shift = shifts.index_select(0, targets).to(logits.dtype)
         return logits.scatter_add(1, targets[:, None], shift[:, None])
 
-    def _radii(
-        self, logits: Tensor, targets: Tensor, p: Tensor | None = None, scale: float = 1.0
-    ) -> Tensor:
+    def _radii(self, *batch: Any, scale: float = 1.0) -> Tensor:
         """The signed radius of each class times ``scale``, ``(C,)``."""
         split, bound = self.split, self.bound
         statistics: Any = None
         # a split by rank with a bound by frequency looks at no confidence: spare it
         if split.uses_confidence or bound.uses_confidence:
-            statistics = self.confidence(logits, targets, p)
+            statistics = self.confidence(*batch)
             statistics = statistics._replace(threshold=split.threshold)
         elif type(split) is RankSplit and type(bound) in (FixedBound, FrequencyBound):
             # made once, and again when something that it is made of has changed
