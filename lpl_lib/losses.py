@@ -24,12 +24,13 @@ from lpl_lib.checks import (
 )
 from lpl_lib.multilabel.base_losses import BCELoss, LabelLoss
 from lpl_lib.perturbations import Perturbation, at_least_float32, frozen
+from lpl_lib.state import FullPrecision
 from lpl_lib.targets import as_rows, check_linear, check_mixed, counted, unmix
 
 FULL = (torch.float32, torch.float64)
 
 
-class PerturbedLoss(nn.Module):
+class PerturbedLoss(FullPrecision):
     r"""The base loss of perturbed logits, in the place of ``nn.CrossEntropyLoss``.
 
     .. math:: L = \ell_{\text{base}}(u + \delta(u, y),\; y)
@@ -168,7 +169,7 @@ class PerturbedLoss(nn.Module):
             return None  # while compiling
         try:
             moved = logits if perturbation is None else perturbation.move(logits, targets)
-            loss: Tensor = self.base_loss(moved, targets)
+            loss: Tensor = self._base(moved, targets)
         except (IndexError, RuntimeError, ValueError):
             return None
         return loss if loss.ndim or not reads or math.isfinite(loss.item()) else None
@@ -218,7 +219,7 @@ class PerturbedLoss(nn.Module):
             perturbation.keep_rows(rows)
             moved = perturbation.move(kept, targets)
         # of nothing the loss is 0, and so is its gradient
-        loss = self.base_loss(moved, targets) if len(targets) else moved.sum()
+        loss = self._base(moved, targets) if len(targets) else moved.sum()
         if rows is not None and loss.ndim:
             loss = loss.new_zeros(rows.shape).masked_scatter(rows, loss)
         return self._finite(loss, logits)
@@ -229,7 +230,7 @@ class PerturbedLoss(nn.Module):
         targets = targets.to(logits.dtype)
         perturbation = self._active
         if perturbation is None:
-            return self._finite(self.base_loss(logits, targets), logits)
+            return self._finite(self._base(logits, targets), logits)
         if not self._linear and has_values(logits):
             check_linear(self.base_loss, logits, targets)
             self._linear = True
@@ -237,7 +238,7 @@ class PerturbedLoss(nn.Module):
         first = perturbation.move(logits, major)
         with frozen(perturbation):
             second = perturbation.move(logits, minor)
-        loss = self.base_loss(first, targets - part) + self.base_loss(second, part)
+        loss = self._base(first, targets - part) + self._base(second, part)
         return self._finite(loss, logits)
 
     @property
@@ -246,6 +247,20 @@ class PerturbedLoss(nn.Module):
         if self.training and torch.is_grad_enabled():
             return self._modules.get("perturbation")  # type: ignore[return-value]
         return None
+
+    def _base(self, logits: Tensor, targets: Tensor) -> Tensor:
+        weight = self._weight()
+        if weight is None or weight.dtype == logits.dtype:
+            return self.base_loss(logits, targets)
+        # torch wants both alike
+        same = {"weight": weight.to(logits.dtype)}
+        base: Any = self.base_loss
+        return torch.func.functional_call(base, same, (logits, targets))  # type: ignore[no-any-return]
+
+    def _weight(self) -> Tensor | None:
+        """The class weights of a base loss of torch's."""
+        base = self._modules.get("base_loss")
+        return None if base is None else base._buffers.get("weight")
 
     def _reads(self, logits: Tensor) -> bool:
         return reads_values(logits, self.check_values)

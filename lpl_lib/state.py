@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class FullPrecision(nn.Module):
-    """A module whose own buffers stay in float32 or better.
+    """A module whose buffers, and those of its parts, stay in float32 or better.
 
     ``.half()``, ``.bfloat16()`` and the like, on it or on a model that holds it, would
     round priors, margins and running statistics: a count stops growing at 256 in bfloat16.
@@ -23,10 +23,15 @@ class FullPrecision(nn.Module):
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        before = {k: b for k, b in self._buffers.items() if b is not None}
+        before = [
+            (part._buffers, name, buffer)
+            for part in self.modules()
+            for name, buffer in part._buffers.items()
+            if buffer is not None
+        ]
         super()._apply(fn, recurse)
-        for name, old in before.items():
-            new: Any = self._buffers[name]
+        for buffers, name, old in before:
+            new: Any = buffers[name]
             if new.dtype.is_floating_point and new.dtype.itemsize < 4:
-                self._buffers[name] = old.to(new.device)
+                buffers[name] = old.to(new.device)
         return self

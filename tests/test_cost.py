@@ -51,8 +51,8 @@ def calls(perturbation: Perturbation, shape: tuple[int, int] = (128, 100)) -> in
         (LPL(COUNTS, solver="linf"), 4),
         (LPL(COUNTS, FixedBound(0.5), solver="linf"), 4),
         (LPL(COUNTS), 42),
-        (LPL(100, solver="linf"), 25),
-        (LPL(100), 58),
+        (LPL(100, solver="linf"), 26),
+        (LPL(100), 59),
     ],
     ids=["LA", "LDAM", "VS", "linf", "linf, fixed", "l2", "linf, confidence", "l2, conf."],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,9 +69,7 @@ class ClassConfidence(FullPrecision):
             self.register_buffer("confidence", torch.zeros(num_classes))
             self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
 
-    def forward(
-        self, logits: Tensor, targets: Tensor, p: Tensor | None = None
-    ) -> ClassStatistics:
+    def forward(self, logits: Tensor, targets: Tensor, p: Any = None) -> ClassStatistics:
         """Return the statistics after this batch; logits ``(B, C)``, targets ``(B,)``, and
         the samples' confidences ``p`` ``(B, 1)`` if they are known."""
         batch = self._of_batch(logits, targets, p)
@@ -86,12 +84,11 @@ class ClassConfidence(FullPrecision):
             self.seen.logical_or_(usable)
         return ClassStatistics(self.confidence.clone(), self.seen.clone())
 
-    def _of_batch(
-        self, logits: Tensor, targets: Tensor, p: Tensor | None = None
-    ) -> ClassStatistics:
+    def _of_batch(self, logits: Tensor, targets: Tensor, p: Any) -> ClassStatistics:
         if p is None:
             p = logits.detach().softmax(1).gather(1, targets[:, None])
         none = p.new_zeros(self.num_classes, dtype=torch.float32)
-        total = none.index_add(0, targets, p.view(-1).float())
-        size = none.scatter(0, targets, 1.0, reduce="add")
+        p = p.view(-1).float()
+        total = none.index_add(0, targets, p)
+        size = none.index_add(0, targets, torch.ones_like(p))
         return ClassStatistics(total.div_(size.clamp(min=1)), size != none)

@@ -35,22 +35,23 @@ def class_gradient(
 
 
 def ascent_direction(
-    logits: Tensor, targets: Tensor, groups: ClassGroups, base_loss: BaseLoss | None = None
+    logits: Tensor,
+    targets: Tensor,
+    groups: ClassGroups,
+    base_loss: BaseLoss | None = None,
+    p: Tensor | None = None,
 ) -> Tensor:
-    r"""Direction of :func:`class_gradient` with Euclidean norm 1, ``(R, C)``."""
+    r"""Direction of :func:`class_gradient` with Euclidean norm 1, ``(R, C)``.
+
+    For cross-entropy the gradient is a positive multiple of :math:`\rho_c - e_c`, where
+    :math:`\rho_c` is the mean of the rivals' distributions, weighted by the mass
+    :math:`1 - p_c` that each sample leaves to its rivals. Where that underflows (float32: a
+    loss below 1e-38), and where there is no rival, :math:`-e_c` is left. ``p`` is the
+    softmax of the logits where it is known; it is overwritten.
+    """
     if base_loss is not None:
         return unit_rows(class_gradient(logits, targets, groups, base_loss))
-    return rivals_direction(logits.softmax(1), groups)
-
-
-def rivals_direction(p: Tensor, groups: ClassGroups) -> Tensor:
-    r"""The same for cross-entropy, from probabilities ``(B, C)``, which are overwritten.
-
-    The gradient is a positive multiple of :math:`\rho_c - e_c`, where :math:`\rho_c` is the
-    mean of the rivals' distributions, weighted by the mass :math:`1 - p_c` that each
-    sample leaves to its rivals. Where that underflows (float32: a loss below 1e-38), and
-    where there is no rival, :math:`-e_c` is left.
-    """
+    p = logits.softmax(1) if p is None else p
     ascent = groups.sum(p.scatter_(1, groups.own, 0.0))
     mass = ascent.sum(1, keepdim=True).clamp_(min=torch.finfo(p.dtype).tiny)
     ascent.div_(mass).scatter_(1, groups.corner, -1.0)

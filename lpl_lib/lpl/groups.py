@@ -70,7 +70,5 @@ class ClassGroups:
         return values.new_zeros(self.size, 1).scatter_(0, self._column, values)
 
     def _index(self, values: Tensor) -> Tensor:
-        width = values.shape[1]
-        return (
-            self._wide if width == self._wide.shape[1] else self._column.expand(-1, width)
-        )
+        made = self._wide.shape[1] == values.shape[1]
+        return self._wide if made else self._column.expand(-1, values.shape[1])

@@ -157,15 +157,13 @@ class LPL(Perturbation):
             shifts = self._radii(*everyone, scale=-2.0)
         return move_own(logits, targets, shifts.index_select(0, targets))
 
-    def _radii(
-        self, logits: Tensor, targets: Tensor, p: Tensor | None = None, scale: float = 1.0
-    ) -> Tensor:
+    def _radii(self, *batch: Any, scale: float = 1.0) -> Tensor:
         """The signed radius of each class times ``scale``, ``(C,)``."""
         split, bound = self.split, self.bound
         statistics: Any = None
         # a split by rank with a bound by frequency looks at no confidence: spare it
         if self._learns_confidence:
-            statistics = self.confidence(logits, targets, p)
+            statistics = self.confidence(*batch)
             statistics = statistics._replace(threshold=split.threshold)
         elif type(split) is RankSplit and type(bound) in (FixedBound, FrequencyBound):
             # made once, and again when something that it is made of has changed

@@ -23,12 +23,7 @@ import torch
 from torch import Tensor
 
 from lpl_lib.checks import BaseLoss, check_count, check_number
-from lpl_lib.lpl.gradients import (
-    ascent_direction,
-    class_gradient,
-    rivals_direction,
-    unit_rows,
-)
+from lpl_lib.lpl.gradients import ascent_direction, class_gradient, unit_rows
 from lpl_lib.lpl.groups import ClassGroups
 
 
@@ -124,16 +119,12 @@ class L2:
         largest: float,
         base_loss: BaseLoss | None = None,
     ) -> Tensor:
-        # the softmax of the first step gives the confidences too
-        groups = ClassGroups(targets, logits.shape[1])
-        if base_loss is None:
+        groups, p = ClassGroups(targets, logits.shape[1]), None
+        if callable(radius):  # the softmax of the first step gives the confidences too
             p = logits.softmax(1)
-            if callable(radius):
-                radius = radius(p.gather(1, groups.own))
-            direction = rivals_direction(p, groups)
-            del p  # memory is time
-        else:
-            direction = ascent_direction(logits, targets, groups, base_loss)
+            radius = radius(p.gather(1, groups.own))
+        direction = ascent_direction(logits, targets, groups, base_loss, p)
+        del p  # memory is time
         radius = radius.to(logits.dtype)[:, None]
         # damping where the loss is minimised
         keep = groups.common(radius).sign_().clamp_(-self.damping, 0).neg_()

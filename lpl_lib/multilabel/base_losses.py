@@ -32,14 +32,14 @@ class LabelLoss:
 
     def positive(self, logits: Tensor) -> Tensor:
         """Return the loss of positives with these logits, of the same shape."""
-        raise NotImplementedError
+        return self.curves(logits)[0]
 
     def negative(self, logits: Tensor) -> Tensor:
         """Return the loss of negatives with these logits, of the same shape."""
-        raise NotImplementedError
+        return self.curves(logits)[1]
 
     def curves(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Return :meth:`positive` and :meth:`negative`; what they share is made once."""
+        """Return :meth:`positive` and :meth:`negative`, what they share made once."""
         return self.positive(logits), self.negative(logits)
 
     def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -60,11 +60,8 @@ class BCELoss(LabelLoss):
     tensor([[0.6931, 2.1269]])
     """
 
-    def positive(self, logits: Tensor) -> Tensor:
-        return -F.logsigmoid(logits)
-
-    def negative(self, logits: Tensor) -> Tensor:
-        return -F.logsigmoid(-logits)
+    def curves(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        return -F.logsigmoid(logits), -F.logsigmoid(-logits)
 
     def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
         t = targets.to(logits.dtype)
@@ -96,12 +93,6 @@ class MultilabelFocalLoss(LabelLoss):
         check_number(self.gamma, "gamma")
         check_number(self.balance, "balance", strict=True)
 
-    def positive(self, logits: Tensor) -> Tensor:
-        return self.negative(-logits)
-
-    def negative(self, logits: Tensor) -> Tensor:
-        return self.curves(logits)[1]
-
     def curves(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         # beyond 40 the 1 in log(1 + e^u) is below the rounding of float64
         of_positive, of_negative = (F.softplus(u, threshold=40) for u in (-logits, logits))
@@ -125,11 +116,8 @@ class AsymmetricLoss(LabelLoss):
         gamma_negative: >= 0; 4 in the authors' code.
         gamma_positive: >= 0; 1 in the authors' code, 0 in their training script.
         margin: :math:`m` in [0, 1); 0.05 in the authors' code.
-
         constant_weights: hold the powers constant in the gradient, as the authors do when
-            they train; ``False`` differentiates the formula as it stands.
-
-    The authors' code sums over the batch, where this is the mean.
+            they train (they sum over the batch); by default they are differentiated.
 
     Source: Ridnik et al. 2021, "Asymmetric loss for multi-label classification".
 
@@ -151,12 +139,6 @@ class AsymmetricLoss(LabelLoss):
         check_number(self.gamma_positive, "gamma_positive")
         if not 0 <= self.margin < 1:
             raise ValueError(f"margin must lie in [0, 1), got {self.margin}")
-
-    def positive(self, logits: Tensor) -> Tensor:
-        return self.curves(logits)[0]
-
-    def negative(self, logits: Tensor) -> Tensor:
-        return self.curves(logits)[1]
 
     def curves(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         p, log_q = logits.sigmoid(), F.logsigmoid(-logits)
