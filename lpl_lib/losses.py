@@ -255,7 +255,7 @@ class PerturbedLoss(FullPrecision):
         # torch wants both alike
         same = {"weight": weight.to(logits.dtype)}
         base: Any = self.base_loss
-        return torch.func.functional_call(base, same, (logits, targets))  # type: ignore[no-any-return]
+        return torch.func.functional_call(base, same, (logits, targets))
 
     def _weight(self) -> Tensor | None:
         """The class weights of a base loss of torch's."""
