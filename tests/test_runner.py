@@ -180,6 +180,7 @@ def test_the_command_line_searches_runs_and_prints(tmp_path, capsys):
         (["nothing"], "experiment must be one of"),
         (["digits", "--methods", "LAA"], "--methods must be among"),
         (["digits", "--seeds", "one"], "--seeds must be numbers or ranges, got 'one'"),
+        (["digits", "--seeds", "0-1000000000"], "--seeds must be at most 10,000"),
         (["digits", "--seeds", "1-2-3"], "must be numbers or ranges, got '1-2-3'"),
         (["digits", "--table"], "no test run of digits is recorded yet"),
         (["digits", "--set", "recipe.epoch=1"], "unknown field `epoch`"),

@@ -148,3 +148,24 @@ def test_who_reads_a_table_needs_no_trainer():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_settings_are_not_mixed():
+    """Fault 20: two settings of a method went into one mean without a word."""
+    two = [
+        run("LA", seed, [5, 5, 5]) | {"params": {"tau": tau}}
+        for seed in (0, 1)
+        for tau in (1.0, 2.0)
+    ]
+    runs = [*two, run("LPL", 0, [6, 6, 6]), run("LPL", 1, [7, 7, 7])]
+    assert {"LA tau=1", "LA tau=2", "LPL"} == set(summary(table(runs)).index)
+    with pytest.raises(ValueError, match="one setting of LA, got several"):
+        paired(table(runs), "LPL", "LA")
+    assert paired(table(runs), "LPL", "LPL").mean == 0
+
+
+def test_runs_that_diverged_are_named():
+    """Fault 20: they count as 0, and the table says which."""
+    runs = [run("LPL", 0, [6, 6, 6]), run("LPL", 1, [0, 0, 0]) | {"diverged": True}]
+    assert "LPL, seed 1: diverged, counted as 0" in accuracies(runs)
+    assert "diverged" not in accuracies(runs[:1])

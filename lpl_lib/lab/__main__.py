@@ -142,9 +142,12 @@ def _seeds(wanted: Sequence[str] | None, spec: Specification) -> list[int]:
     for part in wanted:
         first, _, last = part.partition("-")
         try:
-            seeds += range(int(first), int(last or first) + 1)
+            found = range(int(first), int(last or first) + 1)
         except ValueError:
             raise ValueError(f"--seeds must be numbers or ranges, got {part!r}") from None
+        if len(found) > 10_000:
+            raise ValueError(f"--seeds must be at most 10,000, got {part!r}")
+        seeds += found
     if not seeds:
         raise ValueError(f"--seeds must name at least one seed, got {' '.join(wanted)}")
     return list(dict.fromkeys(seeds))

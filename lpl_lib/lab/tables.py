@@ -23,8 +23,8 @@ def table(records: Iterable[Record], part: str = "test") -> pd.DataFrame:
     Columns: ``experiment``, ``method``, ``params`` (as text), ``seed``, then in percent
     ``all`` (mean over classes of the accuracy, or over labels of the average precision),
     one column for each group of classes, and ``train``, the same on training images. What
-    is wrong with the recipe stands in ``attrs["unfit"]``; all that is made of the table
-    shows it.
+    is wrong with the recipe, and which runs diverged, stands in ``attrs["unfit"]``; all
+    that is made of the table shows it.
 
     Args:
         records: of one or several experiments.
@@ -42,6 +42,10 @@ def table(records: Iterable[Record], part: str = "test") -> pd.DataFrame:
         if record["part"] != part:
             continue
         scores, recipe = class_scores(record), record.get("recipe")
+        if record.get("diverged"):
+            unfit[f"{record['method']}, seed {record['seed']}: diverged, counted as 0"] = (
+                None
+            )
         if recipe and recipe.fit is False:
             unfit[f"{record['experiment']}: recipe {recipe}"] = None
         rows.append(
@@ -89,7 +93,14 @@ def paired(
     Returns:
         mean difference in percentage points with its 95 % interval; ``None`` if they
         share no seed.
+
+    Raises:
+        ValueError: a method with several settings, which would be mixed.
     """
+    frame = frame[frame["method"].isin([method, over])]
+    for name, rows in frame.groupby("method"):
+        if rows["params"].nunique() > 1:
+            raise ValueError(f"frame must hold one setting of {name}, got several: choose")
     wide = frame.pivot_table(index="seed", columns="method", values=column)
     if not {method, over} <= set(wide.columns):
         return None
