@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Subset
 
 from lpl_lib.checks import check_in_range
 
-COLUMNS = ("targets", "labels", "label")  # torchvision and MedMNIST; Hugging Face
+LABEL_NAMES = ("targets", "labels", "label")  # torchvision and MedMNIST; Hugging Face
 
 
 def class_counts(dataset: Any, num_classes: int | None = None) -> Tensor:
@@ -51,14 +51,14 @@ def _labels(dataset: Any) -> Tensor:
     if isinstance(dataset, Subset):
         return _labels(dataset.dataset)[torch.as_tensor(dataset.indices)]
     columns = getattr(dataset, "column_names", ())
-    for name in COLUMNS:
+    for name in LABEL_NAMES:
         if name in columns:
             return torch.as_tensor(dataset[name][:])
         if hasattr(dataset, name):
             return torch.as_tensor(getattr(dataset, name))
     if isinstance(dataset, Dataset):
         raise ValueError(
-            f"dataset must have its labels in one of {list(COLUMNS)}, got "
+            f"dataset must have its labels in one of {list(LABEL_NAMES)}, got "
             f"{type(dataset).__name__}; pass the labels themselves"
         )
     return torch.as_tensor(dataset)
