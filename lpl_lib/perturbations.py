@@ -92,7 +92,7 @@ class Perturbation(FullPrecision):
         raise NotImplementedError
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return ``logits + delta``, ``(B, C)``, for the arguments of :meth:`delta`; a
+        """Return ``logits + delta``, ``(B, C)``, for the arguments of ``delta``; a
         perturbation may know a cheaper way, and leave out what no softmax sees."""
         return logits + self.delta(logits, targets)
 

@@ -106,7 +106,7 @@ def test_the_name_of_an_experiment_is_that_of_a_file_in_the_results(tmp_path, na
     """Fault 19: with `name = "../x"` the ledger lay outside of the results."""
     place = tmp_path / "mine.toml"
     place.write_text(f"name = {json.dumps(name)}\n{GOOD}")
-    with pytest.raises(ValueError, match=r"mine: .* regex .* at `\$\.name`"):
+    with pytest.raises(ValueError, match=r"mine: name must be plain, as digits-lt50, got"):
         load(str(place))
     place.write_text(f'name = "my cats_2.0+LA"\n{GOOD}')
     assert load(str(place)).name == "my cats_2.0+LA"

@@ -4,7 +4,7 @@ What a loss seems to gain may be mere speed if plain training was stopped before
 fitted its own training set. So the recipe is chosen for plain training, on held-out images,
 and is fit only if there
 
-a. at least :data:`ENOUGH` of the training set is right after the last epoch, in the mean
+a. at least 99 % of the training set is right after the last epoch, in the mean
    over classes (of several labels: the mean average precision), and
 b. twice as many epochs change the test figure by less than its 95 % interval.
 

@@ -109,7 +109,7 @@ class Specification(Section, frozen=True, kw_only=True):
     """A comparison of methods: all that its runs have in common, and what differs.
 
     Attributes:
-        name: of the file it stands in and of its ledger: letters, digits, ``._+- ``.
+        name: of the file it stands in and of its ledger: plain, as ``digits-lt50``.
         title: for tables and figures.
         data: the images.
         model: arguments of :func:`lpl_lib.lab.models.build_model`.
@@ -126,7 +126,7 @@ class Specification(Section, frozen=True, kw_only=True):
             judges, or a ``"published"`` one.
     """
 
-    name: Annotated[str, Meta(pattern=r"\A\w[\w.+ -]{0,99}\Z")]  # files are called so
+    name: str
     title: str
     data: Data
     model: dict[str, Any]
@@ -140,6 +140,8 @@ class Specification(Section, frozen=True, kw_only=True):
     protocol: Literal["own", "published"] = "own"
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.+ -]{0,99}", self.name):  # files are called so
+            raise ValueError(f"name must be plain, as digits-lt50, got {self.name!r}")
         if "name" not in self.model:
             raise ValueError("model must have a name")
         grid = self.search.grid if self.search else {}
