@@ -42,6 +42,7 @@ from lpl_lib import (
 )
 from lpl_lib.lab.models import CifarResNet
 from lpl_lib.lab.released import Released
+from lpl_lib.lab.variants import PGD
 from lpl_lib.lpl import Algorithm1
 from lpl_lib.multilabel import AsymmetricLoss, BCELoss, MultilabelFocalLoss
 
@@ -93,7 +94,7 @@ def sides(num_classes: int) -> dict[str, Loss]:
         "linf, split by confidence": PerturbedLoss(LPL(num_classes, solver="linf")),
         "l2, split by confidence": PerturbedLoss(LPL(num_classes, solver="l2")),
         "ISDA, diagonal": isda(num_classes),
-        "pgd, 20 steps": lpl("pgd"),
+        "pgd, 20 steps": lpl(PGD()),
         "algorithm1, 40 steps": lpl(Algorithm1(0.01)),
         "released, 40 steps": lpl(Released(0.01)),
     }

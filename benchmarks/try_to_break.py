@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from lpl_lib import FocalLoss, PerturbedLoss
 from lpl_lib import multilabel as ml
+from lpl_lib.lab.rebalancing import NegativeScale, Rebalanced
 from tests.cases import CASES, Batch, class_counts, random_batch
 
 LOGITS = (torch.float32,) * 3 + (torch.float64, torch.float16, torch.bfloat16)
@@ -56,8 +57,8 @@ LABEL_BASES: dict[str, Callable[[list[int]], Any]] = {
     "BCE": lambda counts: ml.BCELoss(),
     "focal": lambda counts: ml.MultilabelFocalLoss(2.0, 2.0),
     "ASL": lambda counts: ml.AsymmetricLoss(),
-    "negative scale": lambda counts: ml.NegativeScale(ml.BCELoss(), 5.0),
-    "rebalanced": lambda counts: ml.Rebalanced(counts),
+    "negative scale": lambda counts: NegativeScale(ml.BCELoss(), 5.0),
+    "rebalanced": lambda counts: Rebalanced(counts),
 }
 MANY = 1000  # images of which the counts of labels are
 LABEL_PERTURBATIONS: dict[str, Callable[[list[int]], Any]] = {

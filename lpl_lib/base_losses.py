@@ -18,8 +18,7 @@ class FocalLoss(FullPrecision):
     Args:
         gamma: :math:`\gamma` >= 0; 0 is cross-entropy. 2 in the paper, for detection; 1
             in LDAM's experiments on long-tailed CIFAR.
-        weight: of the classes, ``(C,)``, for a weighted mean as in
-            ``nn.CrossEntropyLoss``; ``None`` weighs all alike.
+        weight: of the classes, ``(C,)``, as in ``nn.CrossEntropyLoss``; default: alike.
         ignore_index: the label of samples that do not count.
 
     Source: Lin et al. 2017, "Focal loss for dense object detection", Eq. 4 and 5, for
@@ -65,9 +64,6 @@ def class_balanced_weights(class_counts: ClassCounts, beta: float = 0.9999) -> T
     r"""Return weights by the effective number of samples, ``(C,)``, float32, mean 1.
 
     .. math:: w_c \propto \frac{1 - \beta}{1 - \beta^{n_c}}
-
-    For ``torch.nn.CrossEntropyLoss(weight=...)``, which divides a batch's loss by the sum
-    of the weights of its samples.
 
     Args:
         class_counts: training images per class, ``(C,)``, all positive.

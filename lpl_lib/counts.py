@@ -10,14 +10,11 @@ from torch.utils.data import Dataset, Subset
 
 from lpl_lib.checks import check_in_range
 
-LABEL_NAMES = ("targets", "labels", "label")  # torchvision and MedMNIST; Hugging Face
+_COLUMNS = ("targets", "labels", "label")  # torchvision and MedMNIST; Hugging Face
 
 
 def class_counts(dataset: Any, num_classes: int | None = None) -> Tensor:
     """Return how many samples each class has, ``(C,)``, int64, in the labels' order.
-
-    From the data set itself, the counts stand in the order of its labels, whatever its
-    classes are called and however often they come.
 
     Args:
         dataset: the training set: with its labels in ``targets``, ``labels`` or a column
@@ -51,14 +48,14 @@ def _labels(dataset: Any) -> Tensor:
     if isinstance(dataset, Subset):
         return _labels(dataset.dataset)[torch.as_tensor(dataset.indices)]
     columns = getattr(dataset, "column_names", ())
-    for name in LABEL_NAMES:
+    for name in _COLUMNS:
         if name in columns:
             return torch.as_tensor(dataset[name][:])
         if hasattr(dataset, name):
             return torch.as_tensor(getattr(dataset, name))
     if isinstance(dataset, Dataset):
         raise ValueError(
-            f"dataset must have its labels in one of {list(LABEL_NAMES)}, got "
+            f"dataset must have its labels in one of {list(_COLUMNS)}, got "
             f"{type(dataset).__name__}; pass the labels themselves"
         )
     return torch.as_tensor(dataset)

@@ -24,12 +24,11 @@ class ISDA(Perturbation):
     :math:`N(0, \lambda \Sigma_y)` on the features. :math:`\delta_{y,y} = 0` and the
     others are not negative, so the loss never falls.
 
-    The features ``(B, A)`` are what the model's last layer gets: a hook on it keeps those
-    of the latest forward pass, so that the loss is called as any other, in any framework.
-    :math:`\Sigma_c` is the covariance of all features of class ``c`` seen so far, kept
-    in ``state_dict`` and updated in training mode only; with several processes
-    (``torch.distributed``) by the batch of all of them. Gradients reach the head's
-    weight through ``delta``; features and covariances are treated as constants there.
+    A hook on the model's last layer keeps the features ``(B, A)`` of the latest forward
+    pass, so that the loss is called as any other. :math:`\Sigma_c` is the covariance of
+    all features of class ``c`` seen so far, kept in ``state_dict`` and updated in training
+    mode only, by the batch of all processes. Gradients reach the head's weight through
+    ``delta``; features and covariances are treated as constants there.
 
     Args:
         head: the model's last layer, ``nn.Linear`` or another module with a ``weight``
@@ -50,11 +49,9 @@ class ISDA(Perturbation):
     >>> head = nn.Linear(1, 2, bias=False)
     >>> _ = head.weight.data.copy_(torch.tensor([[0.0], [3.0]]))
     >>> isda = ISDA(head, strength=2.0)
-    >>> logits = head(torch.tensor([[-1.0], [1.0], [5.0]]))  # variances 1 and 0
-    >>> isda(logits, torch.tensor([0, 0, 1])).detach()
+    >>> isda(head(torch.tensor([[-1.0], [1.0]])), torch.tensor([0, 0])).detach()
     tensor([[0., 9.],
-            [0., 9.],
-            [0., 0.]])
+            [0., 9.]])
     """
 
     learns = True
@@ -135,9 +132,8 @@ class ISDA(Perturbation):
         """The features of this batch; in training each batch must bring its own."""
         features, fresh = self._seen, self._fresh or not self.training
         if features is None or not fresh or features.shape != (size, self.num_features):
-            got = "none since the last step" if not fresh else "none"
-            if features is not None and fresh:
-                got = f"shape {tuple(features.shape)}"
+            got = "none" if features is None else f"shape {tuple(features.shape)}"
+            got = got if fresh else "none since the last step"
             raise ValueError(
                 f"head must see the features of each batch, ({size}, {self.num_features}), "
                 f"in the model's forward pass, got {got}: is it the layer that the model "
@@ -148,12 +144,8 @@ class ISDA(Perturbation):
 
     @torch.no_grad()
     def update(self, features: Tensor, targets: Tensor) -> None:
-        """Merge a batch, features ``(B, A)``, into the running mean and covariance.
-
-        The merge is exact: after any split of a set into batches the state is the
-        mean and the (population) covariance of the whole set. A sample whose features
-        are not finite is left out: it would spoil the statistics for good.
-        """
+        """Merge a batch, features ``(B, A)``, into the running mean and (population)
+        covariance, exactly. A sample whose features are not finite is left out."""
         finite = features.isfinite().all(1, keepdim=True)
         features = torch.where(finite, features, 0.0)
         groups = ClassGroups(targets, self.mean.shape[0])

@@ -52,26 +52,22 @@ class PerturbedLoss(FullPrecision):
     and 1.
 
     Labels to leave out (``ignore_index``) leave their items out of everything, of the
-    statistics too, as if they had been dropped from the batch. Of pixels or tokens, logits
-    are ``(B, C, d1, ...)`` and targets ``(B, d1, ...)``, as for
-    ``torch.nn.functional.cross_entropy``.
+    statistics too. Of pixels or tokens, logits are ``(B, C, d1, ...)`` and targets
+    ``(B, d1, ...)``, as for ``torch.nn.functional.cross_entropy``.
 
     Args:
         perturbation: a :class:`~lpl_lib.Perturbation`, or several joined with ``+``;
             ``None`` leaves the base loss.
-        base_loss: a callable of logits and targets: a ``nn.CrossEntropyLoss`` with label
-            smoothing or class weights, a focal loss, one of
-            :mod:`lpl_lib.multilabel.base_losses`, your own. The loss is what it returns.
+        base_loss: a callable of logits and targets: ``nn.CrossEntropyLoss``, one of
+            :mod:`lpl_lib.base_losses` or :mod:`lpl_lib.multilabel.base_losses`, your own.
             Default: cross-entropy, or binary cross-entropy for labels (means, in nats).
         task: ``"multiclass"`` or ``"multilabel"``; ``None`` takes that of the
             perturbation or of the base loss, else ``"multiclass"``.
         ignore_index: the label of items that do not count; for labels, of entries that
             are not known, such as -1 or NaN. ``None`` takes the base loss's own, else
-            -100, and counts all entries for labels. On a GPU name it where you have such
-            items: the host waits for them only then.
+            -100, and counts all entries for labels. On a GPU such items need it named.
         check_values: look at the values of each batch (labels in range, logits finite
-            where the loss is not). ``None``: on the CPU only; a GPU checks the labels by
-            itself, later.
+            where the loss is not). ``None``: on the CPU; a GPU checks the labels, later.
 
     Half-precision logits are raised to float32 before they are perturbed. The loss of a
     batch without any item that counts is 0.
@@ -87,12 +83,8 @@ class PerturbedLoss(FullPrecision):
 
     >>> from lpl_lib import LogitAdjustment
     >>> criterion = PerturbedLoss(LogitAdjustment([90, 10]))
-    >>> criterion(torch.zeros(1, 2), torch.tensor([1])).item()  # -log 0.1
+    >>> criterion(torch.zeros(2, 2), torch.tensor([1, -100])).item()  # -log 0.1
     2.302...
-    >>> criterion(torch.zeros(2, 2), torch.tensor([1, -100])).item()
-    2.302...
-    >>> PerturbedLoss(task="multilabel")(torch.zeros(1, 2), torch.tensor([[1, 0]])).item()
-    0.693...
     """
 
     def __init__(
@@ -249,18 +241,13 @@ class PerturbedLoss(FullPrecision):
         return None
 
     def _base(self, logits: Tensor, targets: Tensor) -> Tensor:
-        weight = self._weight()
+        base: Any = self._modules.get("base_loss")
+        weight = None if base is None else base._buffers.get("weight")
         if weight is None or weight.dtype == logits.dtype:
             return self.base_loss(logits, targets)
         # torch wants both alike
         same = {"weight": weight.to(logits.dtype)}
-        base: Any = self.base_loss
         return torch.func.functional_call(base, same, (logits, targets))
-
-    def _weight(self) -> Tensor | None:
-        """The class weights of a base loss of torch's."""
-        base = self._modules.get("base_loss")
-        return None if base is None else base._buffers.get("weight")
 
     def _reads(self, logits: Tensor) -> bool:
         return reads_values(logits, self.check_values)

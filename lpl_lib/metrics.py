@@ -30,8 +30,7 @@ def class_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
 def balanced_accuracy(logits: Tensor, targets: Tensor) -> float:
     """Return the mean accuracy over the classes present, in [0, 1].
 
-    >>> logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
-    >>> balanced_accuracy(logits, torch.tensor([0, 0, 1]))
+    >>> balanced_accuracy(torch.tensor([[1.0, 0.0]] * 3), torch.tensor([0, 0, 1]))
     0.5
     """
     return float(class_accuracy(logits, targets).nanmean())
@@ -42,12 +41,8 @@ def frequency_groups(
 ) -> dict[str, Tensor]:
     """Return the class indices of ``"head"``, ``"medium"`` and ``"tail"``.
 
-    Args:
-        class_counts: training images per class, ``(C,)``.
-        head_above: head classes have more images than this.
-        tail_below: tail classes have fewer images than this.
-
-    Source: the thresholds 100 and 20 are those of Liu et al. 2019 (OLTR).
+    Head classes have more training images than ``head_above``, tail classes fewer than
+    ``tail_below``. Source: the thresholds 100 and 20 are those of Liu et al. 2019 (OLTR).
 
     Raises:
         ValueError: ``head_above`` smaller than ``tail_below``.
@@ -70,9 +65,8 @@ def group_accuracy(
 ) -> dict[str, float]:
     """Return the mean class accuracy of each group, and of all classes, in [0, 1].
 
-    >>> groups = frequency_groups([500, 5])
     >>> logits = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    >>> group_accuracy(logits, torch.tensor([0, 1]), groups)
+    >>> group_accuracy(logits, torch.tensor([0, 1]), frequency_groups([500, 5]))
     {'all': 0.5, 'head': 1.0, 'medium': nan, 'tail': 0.0}
     """
     accuracy = class_accuracy(logits, targets)

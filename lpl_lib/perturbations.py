@@ -161,10 +161,10 @@ class Chain(Perturbation):
             )
         sizes = dict.fromkeys(p.num_classes for p in flat if p.num_classes is not None)
         if len(sizes) > 1:
+            numbers = " and ".join(map(str, sizes))
             raise ValueError(
-                "perturbations that add must be made for the same classes, got "
-                + " and ".join(map(str, sizes))
-                + " classes"
+                f"perturbations that add must be made for the same classes, got {numbers} "
+                "classes"
             )
         self.task = next(iter(tasks))
         self.num_classes = next(iter(sizes), None)
@@ -203,17 +203,14 @@ class LogitAdjustment(Perturbation):
     .. math:: \delta_y = \tau \log \pi + \log\Bigl(1 + \frac{s}{\pi_y^\tau}\Bigr)\, e_y,
               \qquad \pi_c = n_c / \textstyle\sum_k n_k
 
-    with :math:`s = 0` as a rule. Raises the loss of rare classes and lowers that of
-    frequent ones during training, so that the trained logits need no correction at test
-    time. With :math:`\tau = 1` it is the balanced softmax (which adds :math:`\log n_c`, the
-    same up to a constant).
+    with :math:`s = 0` as a rule. The trained logits need no correction at test time. With
+    :math:`\tau = 1` it is the balanced softmax, up to a constant.
 
     Args:
         class_counts: training images per class, ``(C,)``, all positive.
         tau: strength, >= 0; 1 makes the minimiser of the balanced error consistent.
         shift: :math:`s` of the own logit, above the smallest :math:`-\pi_c^\tau`. Below 0
-            it is a margin, largest for the rarest class, that costs no consistency: with
-            a shift LA stays consistent for the same error, and no other tables do.
+            it is a margin, largest for the rarest class, that costs no consistency.
 
     Source: Menon et al. 2021, "Long-tail learning via logit adjustment", Eq. 10; Eq. 3-4
     of Li et al.; the shift is this book's (chapter 4b).
@@ -222,10 +219,8 @@ class LogitAdjustment(Perturbation):
         ValueError: a count that is not positive, a negative ``tau``, a ``shift`` at or
             below its bound.
 
-    >>> la = LogitAdjustment([90, 10])
-    >>> la(torch.zeros(2, 2), torch.tensor([0, 1]))
-    tensor([[-0.1054, -2.3026],
-            [-0.1054, -2.3026]])
+    >>> LogitAdjustment([90, 10])(torch.zeros(1, 2), torch.tensor([1]))
+    tensor([[-0.1054, -2.3026]])
     """
 
     couples = False
@@ -270,9 +265,8 @@ class LDAM(Perturbation):
     Args:
         class_counts: training images per class, ``(C,)``, all positive.
         max_margin: margin of the rarest class, >= 0; 0.5 in the authors' code.
-        scale: the logit scale ``s`` that the margin is multiplied by. LDAM was made for
-            cosine logits multiplied by ``s = 30``: with such a head pass ``scale=30``;
-            with ordinary logits leave 1.
+        scale: the logit scale ``s``: 1 for ordinary logits, 30 for the cosine logits, times
+            30, that LDAM was made for.
 
     Source: Cao et al. 2019, "Learning imbalanced datasets with label-distribution-aware
     margin loss", Eq. 10-13; Eq. 1-2 of Li et al.
@@ -318,8 +312,8 @@ class VS(Perturbation):
 
     Args:
         class_counts: training images per class, ``(C,)``, all positive.
-        gamma: strength of the scaling, >= 0. Small values were chosen on held-out images of
-            this book; 0.3 in the authors' code.
+        gamma: strength of the scaling, >= 0; small in this book's searches, 0.3 in the
+            authors' code.
         tau: strength of the adjustment, >= 0.
 
     Source: Kini et al. 2021, "Label-imbalanced and group-sensitive classification under

@@ -13,8 +13,7 @@ class FullPrecision(nn.Module):
 
     ``.half()``, ``.bfloat16()`` and the like, on it or on a model that holds it, would
     round priors, margins and running statistics: a count stops growing at 256 in bfloat16.
-    Here such a cast moves buffers to another device but leaves their precision. All
-    buffers are a part of ``state_dict``, so that saving and loading restores them.
+    Here such a cast moves buffers to another device but leaves their precision.
 
     >>> module = FullPrecision()
     >>> module.register_buffer("prior", torch.tensor([0.1]))

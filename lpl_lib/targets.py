@@ -1,10 +1,7 @@
 """Targets in other forms: of pixels and tokens, with labels to leave out, and mixed.
 
-Mixed targets are the class probabilities that mix-up, CutMix and smoothing make.
-
-A perturbation belongs to the class of a sample. Mix-up and CutMix make one sample of two:
-its loss is mixed of the two classes' losses, each with its own class's perturbation.
-Label smoothing leaves the sample in its class: only the target of the base loss is smooth.
+Mix-up and CutMix make one sample of two: its loss is mixed of the two classes' losses,
+each with its own class's perturbation. Label smoothing leaves a sample in its class.
 """
 
 from __future__ import annotations
@@ -29,15 +26,11 @@ SAME_MASS = 1e-6  # target masses closer than this are equal: mixers work in flo
 def as_rows(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits ``(B, C, d1, ...)`` as rows ``(N, C)``, and the targets beside them.
 
-    Targets are ``(B, d1, ...)``, or probabilities of the logits' shape, as for
-    ``torch.nn.functional.cross_entropy``. Other shapes come back as they are, to be
-    refused.
+    Targets are ``(B, d1, ...)``, or probabilities of the logits' shape. Other shapes come
+    back as they are, to be refused.
 
-    >>> u = torch.arange(6.0).view(1, 2, 3)  # two classes, three tokens
-    >>> as_rows(u, torch.tensor([[0, 1, 0]]))
-    (tensor([[0., 3.],
-            [1., 4.],
-            [2., 5.]]), tensor([0, 1, 0]))
+    >>> [x.shape for x in as_rows(torch.zeros(1, 2, 3), torch.tensor([[0, 1, 0]]))]
+    [torch.Size([3, 2]), torch.Size([3])]
     """
     if targets.shape == logits.shape:
         targets = targets.movedim(1, -1).flatten(0, -2)
@@ -60,10 +53,9 @@ def counted(
 
     Args:
         targets: ``(B,)``, int64.
-        num_classes: ``C``.
+        num_classes, values: as for :func:`lpl_lib.checks.check_batch`.
         ignore_index: the label of rows that do not count.
         asked: whether the user named it; only then the host waits for a GPU.
-        values: as for :func:`lpl_lib.checks.check_batch`.
 
     Raises:
         ValueError: a label out of range among those that count.
@@ -120,16 +112,8 @@ def unmix(targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def check_linear(base_loss: BaseLoss, logits: Tensor, targets: Tensor) -> None:
-    """Check that a base loss is linear in its targets, on one sample of the batch.
-
-    Raises:
-        ValueError: it is not: the loss of a mixed sample is not that of its two parts.
-
-    >>> check_linear(torch.nn.MSELoss(), torch.zeros(1, 2), torch.tensor([[0.5, 0.5]]))
-    Traceback (most recent call last):
-    ...
-    ValueError: base_loss must be linear in mixed targets, as cross-entropy without ...
-    """
+    """Check that a base loss is linear in its targets, on one sample of the batch: that
+    the loss of a mixed sample is that of its parts."""
     u, whole = logits[:1], targets[:1]
     parts = (0.3 * whole, 0.7 * whole)
     difference = base_loss(u, whole) - sum(base_loss(u, part) for part in parts)
@@ -148,15 +132,8 @@ def check_mixed(
     *,
     values: bool | None = None,
 ) -> None:
-    """Check logits ``(B, C)`` and class probabilities ``(B, C)`` of at most two classes.
-
-    Arguments and errors as for :func:`lpl_lib.checks.check_batch`.
-
-    >>> check_mixed(torch.zeros(1, 4), torch.tensor([[0.4, 0.3, 0.3, 0.0]]))
-    Traceback (most recent call last):
-    ...
-    ValueError: targets must mix at most two classes (over a floor that all classes ...
-    """
+    """Check logits ``(B, C)`` and class probabilities ``(B, C)`` of at most two classes;
+    arguments and errors as for :func:`lpl_lib.checks.check_batch`."""
     check_logits(logits, num_classes)
     if targets.shape != logits.shape:
         raise ValueError(

@@ -21,35 +21,28 @@ class TrainerLoss(nn.Module):
         Trainer(..., compute_loss_func=TrainerLoss(LogitAdjustment(class_counts)))
 
     It takes the logits out of the model's output object, works on their device, and
-    weights the batch by its share of the accumulated one,
+    weights the batch by its share of the accumulated one, so that accumulation gives the
+    mean over all samples:
 
     .. math:: L = \frac{B}{\text{num\_items\_in\_batch}} \; \overline{\ell}
 
-    so that gradient accumulation gives the mean over all samples, also where the last
-    batch is smaller. Where no gradient is asked for (``Trainer.evaluate``) nothing is
-    perturbed, and ``eval_loss`` is the base loss.
+    In ``Trainer.evaluate`` nothing is perturbed: ``eval_loss`` is the base loss.
 
     Args:
         perturbation: as for :class:`~lpl_lib.PerturbedLoss`.
-        base_loss: as there; a mean over the batch, or ``reduction="sum"``. Labels may be
-            hard, or mixed by the data collator.
+        base_loss: as there; a mean over the batch, or ``reduction="sum"``.
         ignore_index: as there.
-        model: that is trained. It holds the criterion from then on, as
-            ``model.criterion``, so that the Trainer saves with it what the criterion
-            learns of the data (LPL with ``decay``, ISDA), and finds it on resuming.
+        model: that is trained. It holds the criterion from then on (``model.criterion``):
+            the Trainer saves what the criterion learns (LPL with ``decay``, ISDA).
 
     Source: the signature is that of ``compute_loss_func`` in transformers 4.46 and newer.
 
     Raises:
         ValueError: no labels, no logits in the output; accumulated batches of a weighted
-            mean, whose parts do not add up to that of the whole; and what
-            :class:`~lpl_lib.PerturbedLoss` raises.
+            mean; and what :class:`~lpl_lib.PerturbedLoss` raises.
 
-    >>> criterion = TrainerLoss()
     >>> output = {"logits": torch.zeros(2, 4)}  # a model's output is such a mapping
-    >>> criterion(output, torch.tensor([0, 3])).item()  # log 4
-    1.386...
-    >>> criterion(output, torch.tensor([0, 3]), num_items_in_batch=8).item()  # a quarter
+    >>> TrainerLoss()(output, torch.tensor([0, 3]), num_items_in_batch=8).item()  # log(4)/4
     0.346...
     """
 
@@ -116,10 +109,6 @@ def logits_of(outputs: Any) -> Tensor:
 
     >>> logits_of((torch.zeros(1, 2), "hidden states")).shape
     torch.Size([1, 2])
-    >>> logits_of({"last_hidden_state": torch.zeros(1, 2)})
-    Traceback (most recent call last):
-    ...
-    ValueError: outputs must hold 'logits', got dict with ['last_hidden_state']: ...
     """
     if isinstance(outputs, Tensor):
         return outputs

@@ -1,12 +1,8 @@
 r"""How much a perturbation changes the loss.
 
 The cross-entropy of one sample is :math:`\ell = \log(1 + e^{R})`, where the *rival score*
-:math:`R = \log \sum_{c \ne y} e^{u_c} - u_y` compares all rivals with the label. A
-perturbation moves :math:`R` by the *effective gap* :math:`G`, and the loss changes by
-
-.. math:: \Delta \ell = \log(1 + e^{R + G}) - \log(1 + e^{R}),
-
-which has the sign of :math:`G`. All functions work in float32 or more.
+:math:`R = \log \sum_{c \ne y} e^{u_c} - u_y` compares all rivals with the label. All
+functions work in float32 or more.
 """
 
 from __future__ import annotations
@@ -37,33 +33,6 @@ def rival_score(logits: Tensor, targets: Tensor) -> Tensor:
     return rivals - logits.gather(1, own)[:, 0]
 
 
-def effective_gap(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
-    r"""Return :math:`G`, by how much ``delta`` moves the rivals against the label.
-
-    .. math:: G = \log \mathbb E_r e^{\delta_c} - \delta_y, \qquad
-              r_c = p_c / (1 - p_y) \text{ for } c \ne y
-
-    The loss changes with the sign of ``G``, however well the sample is classified.
-
-    Returns:
-        ``(B,)``, in nats; NaN if there is one class only.
-
-    Raises:
-        ValueError: ``delta`` of another shape than the logits.
-
-    >>> delta = torch.tensor([[-0.5, 0.5, 0.5]])
-    >>> effective_gap(torch.zeros(1, 3), torch.tensor([0]), delta)
-    tensor([1.])
-    """
-    before = rival_score(logits, targets)
-    return rival_score(_moved(logits, delta), targets) - before
-
-
-def _moved(logits: Tensor, delta: Tensor) -> Tensor:
-    check_shift(logits, delta)
-    return at_least_float32(logits) + delta
-
-
 def softplus(score: Tensor) -> Tensor:
     """Return ``log(1 + exp(score))``, the loss of a rival score, exact at any size (the
     one in ``torch.nn.functional`` drops the 1 beyond 20)."""
@@ -83,7 +52,8 @@ def loss_variation(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
     tensor([0.5662])
     """
     before = rival_score(logits, targets)
-    after = rival_score(_moved(logits, delta), targets)
+    check_shift(logits, delta)
+    after = rival_score(at_least_float32(logits) + delta, targets)
     return softplus(after) - softplus(before)
 
 
@@ -93,8 +63,7 @@ def class_relative_variation(logits: Tensor, targets: Tensor, delta: Tensor) -> 
     .. math:: \frac{\sum_{i \in S_c} \ell(u_i + \delta_i, c) - \ell(u_i, c)}
                    {\sum_{i \in S_c} \ell(u_i, c)}
 
-    The figures on slides 7 and 19 of Li et al. show it from head to tail. It is a ratio
-    of sums: a mean of ratios would be ruled by the samples that are learnt best.
+    It is a ratio of sums: a mean of ratios would be ruled by the samples learnt best.
 
     >>> u, y = torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0])
     >>> class_relative_variation(u, y, torch.tensor([[-1.0, 1.0]]).repeat(2, 1))

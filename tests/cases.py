@@ -26,8 +26,8 @@ from lpl_lib import (
     RankSplit,
 )
 from lpl_lib.lab.released import Released
-from lpl_lib.lab.variants import ConfidenceRatioBound, cdt
-from lpl_lib.lpl import PGD, Algorithm1
+from lpl_lib.lab.variants import PGD, ConfidenceRatioBound, cdt
+from lpl_lib.lpl import Algorithm1
 
 NUM_FEATURES = 3
 few = settings(max_examples=6)  # for properties that are tried on every perturbation

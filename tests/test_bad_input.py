@@ -27,16 +27,17 @@ from lpl_lib import (
 )
 from lpl_lib.book.theory.calibration import epsilon_for_variation
 from lpl_lib.book.theory.series import loss_variation_series
+from lpl_lib.book.theory.weights import effective_gap
 from lpl_lib.checks import check_batch
 from lpl_lib.lab.data import digits, long_tail_counts, long_tail_indices
 from lpl_lib.lab.intervals import mean_interval
 from lpl_lib.lab.models import CifarResNet, SmallConvNet
 from lpl_lib.lab.released import Released
 from lpl_lib.lab.training import fit
-from lpl_lib.lab.variants import ConfidenceRatioBound, cdt
-from lpl_lib.lpl import PGD, Algorithm1, ClassConfidence
+from lpl_lib.lab.variants import PGD, ConfidenceRatioBound, cdt
+from lpl_lib.lpl import Algorithm1, ClassConfidence
 from lpl_lib.metrics import class_accuracy, frequency_groups
-from lpl_lib.variation import class_relative_variation, effective_gap, rival_score
+from lpl_lib.variation import class_relative_variation, rival_score
 
 NAN, INF = math.nan, math.inf
 LOGITS, TARGETS = torch.zeros(2, 3), torch.tensor([0, 2])
@@ -267,7 +268,7 @@ BAD_SETTINGS = {
     ),
     "solver": (
         lambda: LPL(3, solver="newton"),
-        r"solver must be one of \['algorithm1', 'l2', 'linf', 'pgd'\] .*got 'newton'",
+        r"solver must be one of \['algorithm1', 'l2', 'linf'\] .*got 'newton'",
     ),
     "solver none": (lambda: LPL(3, solver=None), "solver must be .*got None"),
     "LPL classes": (lambda: LPL(0), "classes must be an integer >= 1, got 0"),

@@ -39,8 +39,9 @@ from lpl_lib.book.theory.confusion import soft_confusion
 from lpl_lib.book.theory.gaussians import TwoGaussians, class_errors
 from lpl_lib.book.theory.tables import consistent_table
 from lpl_lib.lab.intervals import mean_interval
+from lpl_lib.lab.label_metrics import average_precision
 from lpl_lib.lpl.confidence import ClassConfidence, ClassStatistics
-from lpl_lib.multilabel import BCELoss, average_precision
+from lpl_lib.multilabel import BCELoss
 from lpl_lib.perturbations import log_prior
 from tools.bookfiles import (
     ROOT,
@@ -241,9 +242,9 @@ def test_the_library_passes_the_checker(name: str) -> None:
     assert CHECKERS[name].verdict(LIBRARY[name]).startswith("right, on ")
 
 
-def examples(x: float = 1.0) -> Iterator[dict[str, object]]:
-    yield {"values": torch.tensor([x, 2.0])}
-    yield {"values": torch.tensor([float(n) for n in range(40)])}
+def examples(x: float = 1.0) -> Iterator[tuple[object]]:
+    yield (torch.tensor([x, 2.0]),)
+    yield (torch.tensor([float(n) for n in range(40)]),)
 
 
 def total(values: torch.Tensor) -> torch.Tensor:

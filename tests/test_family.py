@@ -9,7 +9,7 @@ from cases import linear
 from torch import Tensor, nn
 
 from lpl_lib import LogitAdjustment, Perturbation, PerturbedLoss
-from lpl_lib.book.family import FAMILY, Member, family_table, shown_table
+from lpl_lib.book.family import FAMILY, Member, family_table
 from lpl_lib.book.theory.tables import consistent_parts, consistent_table
 
 COUNTS = [100, 40, 15, 5, 2]
@@ -65,11 +65,11 @@ def test_which_error_its_table_is_consistent_for(member):
         assert not member.of_class or member.how == "random"
         return
     head = linear(WEIGHT)
-    table = shown_table(member, COUNTS, head, FEATURES[:C])
+    perturbation = member.make(COUNTS, head)
     if member.name == "ISDA":  # of one sample a class it knows no covariance yet
         perturbation, head = made(member)
-        with torch.no_grad():
-            table = perturbation(head(FEATURES[:C]), torch.arange(C))
+    with torch.no_grad():
+        table = perturbation(head(FEATURES[:C]), torch.arange(C))
     parts = consistent_parts(table)
     prior = torch.tensor(COUNTS, dtype=torch.float64) / sum(COUNTS)
     balanced = parts is not None and torch.allclose(parts[0], prior, rtol=1e-4)

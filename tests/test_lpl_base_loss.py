@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from lpl_lib import L2, LPL, LInf, PerturbedLoss, loss_variation
 from lpl_lib.book.theory.calibration import epsilon_for_variation
 from lpl_lib.lab.released import Released
-from lpl_lib.lpl import PGD, Algorithm1
+from lpl_lib.lab.variants import PGD
+from lpl_lib.lpl import Algorithm1
 from lpl_lib.variation import rival_score, softplus
 
 C = 7

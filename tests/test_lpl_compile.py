@@ -14,8 +14,8 @@ from lpl_lib import (
     RankSplit,
 )
 from lpl_lib.lab.released import Released
-from lpl_lib.lab.variants import ConfidenceRatioBound
-from lpl_lib.lpl import PGD, Algorithm1
+from lpl_lib.lab.variants import PGD, ConfidenceRatioBound
+from lpl_lib.lpl import Algorithm1
 
 C = 10
 COUNTS = [300, 200, 90, 60, 30, 20, 9, 6, 3, 2]

@@ -14,12 +14,14 @@ from lpl_lib import LPL, FixedBound, PerturbedLoss, RankSplit
 SCRIPT = """
 import resource, sys, torch
 from lpl_lib import LPL, PerturbedLoss
+from lpl_lib.lab.variants import PGD
+solver = {"pgd": PGD()}.get(sys.argv[1], sys.argv[1])
 torch.set_num_threads(1)
-small = PerturbedLoss(LPL(9, solver=sys.argv[1]))
+small = PerturbedLoss(LPL(9, solver=solver))
 small(torch.randn(4, 9), torch.arange(4))  # loads what any call loads
 logits = torch.randn(256, 8142)
 targets = torch.randint(8142, (256,))
-criterion = PerturbedLoss(LPL(8142, bound=0.02, solver=sys.argv[1]))
+criterion = PerturbedLoss(LPL(8142, bound=0.02, solver=solver))
 def peak():
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()

@@ -14,7 +14,8 @@ from scipy.special import lambertw
 from torch import Tensor
 
 from lpl_lib.lab.released import Released
-from lpl_lib.lpl import L2, PGD, SOLVERS, Algorithm1, LInf, Solver
+from lpl_lib.lab.variants import PGD
+from lpl_lib.lpl import L2, SOLVERS, Algorithm1, LInf, Solver
 
 SOLVER_LIST = {
     "linf": LInf(),

@@ -15,13 +15,12 @@ from lpl_lib.book.theory.label_variation import (
     label_loss_variation,
     label_relative_variation,
 )
+from lpl_lib.lab.rebalancing import NegativeScale, Rebalanced
 from lpl_lib.multilabel import (
     AsymmetricLoss,
     BCELoss,
     MultilabelFocalLoss,
     MultilabelLogitAdjustment,
-    NegativeScale,
-    Rebalanced,
     log_odds,
 )
 

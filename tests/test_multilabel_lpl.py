@@ -22,6 +22,7 @@ from lpl_lib import (
     PerturbedLoss,
 )
 from lpl_lib.book.theory.label_variation import label_relative_variation
+from lpl_lib.lab.rebalancing import NegativeScale
 from lpl_lib.lab.variants import QuadrantSplit
 from lpl_lib.multilabel import (
     AsymmetricLoss,
@@ -31,7 +32,6 @@ from lpl_lib.multilabel import (
     MultilabelFocalLoss,
     MultilabelLogitAdjustment,
     MultilabelLPL,
-    NegativeScale,
     PriorBound,
     group_counts,
     log_odds,

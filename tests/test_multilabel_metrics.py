@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
-from lpl_lib.multilabel import average_precision, f1_scores, tuned_thresholds
+from lpl_lib.lab.label_metrics import average_precision, f1_scores, tuned_thresholds
 
 K = 6
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpl_lib.multilabel import ClassAwareSampler
+from lpl_lib.lab.rebalancing import ClassAwareSampler
 
 COUNTS = (40, 13, 5, 1)
 

@@ -25,7 +25,7 @@ from lpl_lib import (
     Perturbation,
     PerturbedLoss,
 )
-from lpl_lib.multilabel.rebalancing import Rebalanced
+from lpl_lib.lab.rebalancing import Rebalanced
 
 C = 5
 BATCHES = [

@@ -25,8 +25,8 @@ from lpl_lib import (
     MultilabelLPL,
     PerturbedLoss,
 )
+from lpl_lib.lab.rebalancing import Rebalanced
 from lpl_lib.multilabel.base_losses import BCELoss
-from lpl_lib.multilabel.rebalancing import Rebalanced
 
 COUNTS = [50, 20, 7, 3]
 TARGETS = [0, 1, 1, 2, 3, 0]

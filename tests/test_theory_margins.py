@@ -12,7 +12,8 @@ from scipy.special import expit
 from torch import Tensor
 
 from lpl_lib.book.theory.margins import margin_shortfall, perturbed_logistic, support_bias
-from lpl_lib.variation import effective_gap, loss_variation, rival_score, softplus
+from lpl_lib.book.theory.weights import effective_gap
+from lpl_lib.variation import loss_variation, rival_score, softplus
 
 numbers = st.floats(-4, 4)
 counts = st.integers(1, 1000)

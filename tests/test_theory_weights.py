@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lpl_lib import L2, LInf
-from lpl_lib.book.theory.weights import flow_gradients, focal_weight, gap_weight
+from lpl_lib.book.theory.weights import (
+    effective_gap,
+    flow_gradients,
+    focal_weight,
+    gap_weight,
+)
 from lpl_lib.lpl import Algorithm1
-from lpl_lib.variation import effective_gap
 
 SIGNS = pytest.mark.parametrize("sign", [1, -1])
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lpl_lib import LDAM, LogitAdjustment, loss_variation
 from lpl_lib.book.theory.series import loss_variation_series
-from lpl_lib.variation import class_relative_variation, effective_gap, rival_score
+from lpl_lib.book.theory.weights import effective_gap
+from lpl_lib.variation import class_relative_variation, rival_score
 
 
 def normal_like(logits: Tensor, seed: int, scale: float = 1.0) -> Tensor:

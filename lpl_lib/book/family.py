@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lpl_lib import ISDA, LDAM, LPL, VS, LogitAdjustment, Perturbation
 from lpl_lib.lab.rivals import GCL, Equalization, Seesaw
@@ -40,101 +39,34 @@ class Member:
     how: Literal["fixed", "random", "learned"]
 
 
+# fmt: off
 FAMILY = [
-    Member(
-        "LA",
-        r"\log \pi",
-        lambda counts, head: LogitAdjustment(counts),
-        True,
-        "both",
-        "balanced",
-        "fixed",
-    ),
-    Member(
-        "LA with a margin",
-        r"\log \pi + \log(1 + s / \pi_y)\, e_y",
-        lambda counts, head: LogitAdjustment(
-            counts, shift=-0.5 * min(counts) / sum(counts)
-        ),
-        True,
-        "both",
-        "balanced",
-        "fixed",
-    ),
-    Member(
-        "LDAM",
-        r"-m_y\, e_y",
-        lambda counts, head: LDAM(counts),
-        True,
-        "raised",
-        "none",
-        "fixed",
-    ),
-    Member(
-        "ISDA",
-        r"\frac{\lambda}{2} (w_k - w_y)^\top \Sigma_y (w_k - w_y)",
-        lambda counts, head: ISDA(head),
-        True,
-        "raised",
-        "none",
-        "learned",
-    ),
-    Member(
-        "LPL",
-        r"\text{the vector that raises, or lowers, the class's loss most, } "
-        r"\Vert\delta_y\Vert \le \epsilon_y",
-        lambda counts, head: LPL(counts),
-        True,
-        "both",
-        "none",
-        "learned",
-    ),
-    Member(
-        "seesaw, mitigation",
-        r"a \min(0, \log n_k / n_y)",
-        lambda counts, head: Seesaw(counts, compensation=0.0),
-        True,
-        "lowered",
-        "none",
-        "fixed",
-    ),
-    Member(
-        "seesaw",
-        r"a \min(0, \log n_k / n_y) + b \max(0, \log p_k / p_y)",
-        lambda counts, head: Seesaw(counts),
-        False,
-        "both",
-        "no table",
-        "fixed",
-    ),
-    Member(
-        "vector scaling",
-        r"(f - 1) \odot u + \log \pi",
-        lambda counts, head: VS(counts, gamma=0.3),
-        False,
-        "both",
-        "no table",
-        "fixed",
-    ),
-    Member(
-        "equalization",
-        r"-\infty \text{ for rare } k \ne y, \text{ most of the time}",
-        lambda counts, head: Equalization(counts),
-        True,
-        "lowered",
-        "no table",
-        "random",
-    ),
-    Member(
-        "GCL",
-        r"-\lvert\varepsilon_k\rvert \log (n_{\max} / n_k)",
-        lambda counts, head: GCL(counts),
-        True,
-        "both",
-        "no table",
-        "random",
-    ),
+    Member("LA", r"\log \pi", lambda counts, head: LogitAdjustment(counts),
+           True, "both", "balanced", "fixed"),
+    Member("LA with a margin", r"\log \pi + \log(1 + s / \pi_y)\, e_y",
+           lambda n, head: LogitAdjustment(n, shift=-0.5 * min(n) / sum(n)),
+           True, "both", "balanced", "fixed"),
+    Member("LDAM", r"-m_y\, e_y", lambda counts, head: LDAM(counts),
+           True, "raised", "none", "fixed"),
+    Member("ISDA", r"\frac{\lambda}{2} (w_k - w_y)^\top \Sigma_y (w_k - w_y)",
+           lambda counts, head: ISDA(head), True, "raised", "none", "learned"),
+    Member("LPL", r"\text{the vector that raises, or lowers, the class's loss most, } "
+           r"\Vert\delta_y\Vert \le \epsilon_y",
+           lambda counts, head: LPL(counts), True, "both", "none", "learned"),
+    Member("seesaw, mitigation", r"a \min(0, \log n_k / n_y)",
+           lambda counts, head: Seesaw(counts, compensation=0.0),
+           True, "lowered", "none", "fixed"),
+    Member("seesaw", r"a \min(0, \log n_k / n_y) + b \max(0, \log p_k / p_y)",
+           lambda counts, head: Seesaw(counts), False, "both", "no table", "fixed"),
+    Member("vector scaling", r"(f - 1) \odot u + \log \pi",
+           lambda counts, head: VS(counts, gamma=0.3), False, "both", "no table", "fixed"),
+    Member("equalization", r"-\infty \text{ for rare } k \ne y, \text{ most of the time}",
+           lambda counts, head: Equalization(counts),
+           True, "lowered", "no table", "random"),
+    Member("GCL", r"-\lvert\varepsilon_k\rvert \log (n_{\max} / n_k)",
+           lambda counts, head: GCL(counts), True, "both", "no table", "random"),
 ]
+# fmt: on
 
 
 def family_table() -> str:
@@ -154,19 +86,3 @@ def family_table() -> str:
         row = [member.name, f"${member.delta}$", of_class, member.loss, error, member.how]
         rows.append(row)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def shown_table(
-    member: Member, counts: Counts, head: nn.Linear, features: Tensor
-) -> Tensor:
-    """Return a class-level member's table ``(C, C)``: what one sample of each class gets.
-
-    Args:
-        member: whose.
-        counts: of the classes.
-        head: the net's last layer.
-        features: ``(C, A)``, of one sample of each class.
-    """
-    perturbation = member.make(counts, head)
-    with torch.no_grad():
-        return perturbation(head(features), torch.arange(len(counts)))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import lpl_lib.multilabel as ml
 from lpl_lib.lab.method import Facts, Method
+from lpl_lib.lab.rebalancing import ClassAwareSampler, NegativeScale, Rebalanced
 
 BALANCED_FOCAL = ml.MultilabelFocalLoss(gamma=2.0, balance=2.0)
 
@@ -30,20 +31,20 @@ def asl(facts: Facts, gamma_negative: float = 4.0, gamma_positive: float = 1.0) 
 
 
 def class_aware(facts: Facts) -> Method:
-    """BCE with :class:`~lpl_lib.multilabel.ClassAwareSampler`, as many images an epoch."""
+    """BCE with a :class:`~lpl_lib.lab.rebalancing.ClassAwareSampler` of as many images."""
 
     def order(targets: Tensor, draw: torch.Generator) -> Tensor:
         seed = int(torch.randint(2**31, (), generator=draw))
         # the loop shares each batch out itself
         whole: Any = {"length": len(targets), "seed": seed, "num_replicas": 1, "rank": 0}
-        return torch.tensor([*ml.ClassAwareSampler(targets, **whole)])
+        return torch.tensor([*ClassAwareSampler(targets, **whole)])
 
     return Method(sampler=order, task="multilabel")
 
 
 def rebalanced(facts: Facts, mu: float = 0.3) -> Method:
     """Re-balanced BCE with class-aware sampling."""
-    loss = ml.Rebalanced(facts.counts, mu=mu)
+    loss = Rebalanced(facts.counts, mu=mu)
     sampler = class_aware(facts).sampler
     return Method(base_loss=loss, sampler=sampler, task="multilabel")
 
@@ -59,7 +60,7 @@ def tolerant(
 ) -> Method:
     """Negative-tolerant regularisation: a bias and ``NegativeScale``."""
     shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, kappa / scale)
-    base = ml.NegativeScale(loss or ml.BCELoss(), scale)
+    base = NegativeScale(loss or ml.BCELoss(), scale)
     return Method(shift, base_loss=base, task="multilabel")
 
 
@@ -75,7 +76,7 @@ def distribution_balanced(
     base: Any = part.base_loss
     return Method(
         part.perturbation,
-        base_loss=ml.Rebalanced(facts.counts, base, mu=mu),
+        base_loss=Rebalanced(facts.counts, base, mu=mu),
         sampler=class_aware(facts).sampler,
         task="multilabel",
     )

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lpl_lib.lab.data import LabelledImages
+from lpl_lib.lab.label_metrics import average_precision, f1_scores, tuned_thresholds
 from lpl_lib.lab.method import Method
 from lpl_lib.lab.plan import Run
 from lpl_lib.lab.problem import Problem, group_members
@@ -21,7 +22,6 @@ from lpl_lib.lab.shift import (
     long_tail_prior,
 )
 from lpl_lib.lab.training import predict
-from lpl_lib.multilabel import average_precision, f1_scores, tuned_thresholds
 from lpl_lib.variation import loss_variation
 
 PRIORS = {"forward 50": 50.0, "forward 10": 10.0, "uniform": 1.0}

@@ -21,6 +21,7 @@ from lpl_lib.lab import label_methods as labels
 from lpl_lib.lab.attached import AttachedLPL
 from lpl_lib.lab.method import Facts, Method, fuse
 from lpl_lib.lab.released import ReleasedWalk
+from lpl_lib.lab.variants import PGD
 from lpl_lib.lpl import LPL, Bound, ClassStatistics, RankSplit, Solver, Split
 from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, log_prior
 
@@ -201,9 +202,8 @@ def lpl(
             bound = pieces.FrequencyBound(counts, epsilon, extra)
     if (raised, lowered) != (1.0, 1.0):
         bound = SidedBound(bound, raised, lowered)
-    chosen: Solver | str = (
-        pieces.Algorithm1(step_size) if solver == "algorithm1" else solver
-    )
+    stepping: dict[str, Solver] = {"algorithm1": pieces.Algorithm1(step_size), "pgd": PGD()}
+    chosen = stepping.get(solver, solver)
     kind = AttachedLPL if attached else LPL
     return Method(kind(len(counts), bound, split=division, solver=chosen, decay=decay))
 

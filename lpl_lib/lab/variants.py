@@ -1,13 +1,23 @@
-"""Variants that chapters compare: CDT, Eq. 14 as printed, a sign for each quadrant."""
+"""Variants that chapters compare: CDT, Eq. 14 as printed, a sign for each quadrant, PGD."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lpl_lib import VS
-from lpl_lib.checks import ClassCounts, check_class_counts, check_number
+from lpl_lib.checks import (
+    BaseLoss,
+    ClassCounts,
+    check_class_counts,
+    check_count,
+    check_number,
+)
 from lpl_lib.lpl import Bound, ClassStatistics, RankSplit, Split
+from lpl_lib.lpl.gradients import ascent_direction
+from lpl_lib.lpl.groups import ClassGroups
 
 
 class ConfidenceRatioBound(Bound):
@@ -110,3 +120,50 @@ def cdt(class_counts: ClassCounts, gamma: float = 0.05) -> VS:
     0.0
     """
     return VS(class_counts, gamma=gamma, tau=0.0)
+
+
+@dataclass(frozen=True)
+class PGD:
+    r"""Projected gradient steps of fixed length on the Euclidean ball.
+
+    .. math:: \delta_c \leftarrow \Pi_{\epsilon_c} \left( \delta_c \pm
+              a\,\epsilon_c \, g_c / \|g_c\|_2 \right)
+
+    The standard way to solve such problems, and the slow one: :class:`~lpl_lib.L2` gets
+    as far in two steps. ``delta`` sums to zero and has Euclidean norm at most
+    :math:`\epsilon_c`.
+
+    Args:
+        steps: number of steps, >= 1.
+        share: ``a``, the length of a step as a share of the bound, > 0.
+
+    >>> delta = PGD()(torch.zeros(1, 3), torch.tensor([0]), torch.tensor([1.0]), 1.0)
+    >>> delta.round(decimals=3)
+    tensor([[-0.8160,  0.4080,  0.4080]])
+    """
+
+    steps: int = 20
+    share: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_count(self.steps, "steps")
+        check_number(self.share, "share", strict=True)
+
+    def __call__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        radius: Tensor,
+        largest: float,
+        base_loss: BaseLoss | None = None,
+    ) -> Tensor:
+        groups = ClassGroups(targets, logits.shape[1])
+        radius = radius.to(logits.dtype)[:, None]
+        inside = logits.new_zeros(groups.size, logits.shape[1])
+        for _ in range(self.steps):
+            moved = groups.expand(inside).mul_(radius).add_(logits)
+            ascent = ascent_direction(moved, targets, groups, base_loss)
+            inside.add_(ascent, alpha=self.share)  # in units of the signed radius
+            length = torch.linalg.vector_norm(inside, dim=1, keepdim=True)
+            inside.div_(length.clamp_(min=1))
+        return groups.expand(inside).mul_(radius)

@@ -27,8 +27,7 @@ class ClassStatistics(NamedTuple):
 
     @property
     def tau(self) -> Tensor | float:
-        """The fixed threshold, or without it the mean of ``q_c`` over the
-        classes seen."""
+        """The fixed threshold, or without it the mean of ``q_c`` over the classes seen."""
         if self.threshold is not None:
             return self.threshold
         return self.confidence.sum() / self.seen.count_nonzero().clamp(min=1)
@@ -45,8 +44,7 @@ class ClassConfidence(FullPrecision):
             that hold the class, in ``state_dict``, updated in training mode only.
 
     Source: Eq. 9 of Li et al., which averages over the class's training samples; how a
-    batch stands for them is left open there. The running mean takes the noise out of
-    small batches, where a class may have one sample or none.
+    batch stands for them is left open there.
 
     Raises:
         ValueError: ``decay`` outside ``[0, 1)``.

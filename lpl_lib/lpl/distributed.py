@@ -28,9 +28,8 @@ def whole_batch(
 ) -> tuple[Tensor, Tensor, slice]:
     """Return the batch of all processes, and which of its rows are this process's.
 
-    Without ``torch.distributed``, or with one process, the batch comes back as it is.
-    Processes may hold different numbers of samples, none included: they tell each other
-    theirs first, for which the host waits.
+    With one process the batch comes back as it is. Several may hold different numbers of
+    samples, none included: they tell each other theirs first, for which the host waits.
 
     Args:
         logits: ``(B, C)``; no gradient flows through the gathered copy.

@@ -1,9 +1,8 @@
 """Sums and means over the samples of each class, with shapes that do not depend on data.
 
-A batch of ``B`` samples holds at most ``B`` of the ``C`` classes, and most classes are
-absent from most batches. So what belongs to a class is kept in a table of
-``R = min(B, C)`` rows: row ``c`` for class ``c`` if ``C <= B``, else the row of a class's
-first sample. No ``C x C`` table, no loop over classes, and nothing is asked of the device.
+What belongs to a class is kept in a table of ``R = min(B, C)`` rows: row ``c`` for class
+``c`` if ``C <= B``, else the row of a class's first sample. No ``C x C`` table, no loop
+over classes, and nothing is asked of the device.
 """
 
 from __future__ import annotations

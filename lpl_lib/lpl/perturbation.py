@@ -49,8 +49,8 @@ class LPL(Perturbation):
             0.5 is the smallest that this book's searches chose on top of LA.
         split: default :class:`~lpl_lib.RankSplit` with counts (Eq. 10), else
             :class:`~lpl_lib.ConfidenceSplit` (Eq. 9).
-        solver: ``"l2"`` (default), ``"linf"``, ``"pgd"``, ``"algorithm1"``, or a solver
-            such as ``L2(steps=3)``. The same bound means something else to each.
+        solver: ``"l2"`` (default), ``"linf"``, ``"algorithm1"``, or a solver such as
+            ``L2(steps=3)``. The same bound means something else to each.
         decay: of the running mean confidence; ``None`` uses each batch alone. See
             :class:`~lpl_lib.lpl.confidence.ClassConfidence`.
         process_group: of ``torch.distributed``, the processes that share a batch; as in
@@ -67,9 +67,6 @@ class LPL(Perturbation):
     >>> lpl(logits, torch.tensor([0, 1]))  # class 0 is learnt, class 1 is not
     tensor([[ 1., -1., -1.],
             [ 1., -1.,  1.]])
-    >>> LPL([500, 50, 5], bound=1.0, solver="linf")(logits, torch.tensor([0, 2]))
-    tensor([[ 1., -1., -1.],
-            [ 1.,  1., -1.]])
     """
 
     def __init__(
@@ -98,12 +95,8 @@ class LPL(Perturbation):
                 f"split must be a Split such as RankSplit(class_counts), got {split!r}"
             )
         if not isinstance(bound, Bound):
-            largest = check_number(bound, "bound")
-            bound = (
-                FixedBound(largest)
-                if counts is None
-                else FrequencyBound(counts, epsilon=0.0, extra=largest)
-            )
+            top = check_number(bound, "bound")
+            bound = FixedBound(top) if counts is None else FrequencyBound(counts, 0.0, top)
         self.split, self.bound, self.solver = split, bound, _solver(solver)
         self._made: tuple[Any, Any, Any] = (), (), None
         self.use_base_loss(None)
@@ -117,11 +110,8 @@ class LPL(Perturbation):
 
     def use_base_loss(self, base_loss: BaseLoss | None) -> None:
         inner = None if _is_cross_entropy(base_loss) else base_loss
-        if inner is not None and isinstance(self.solver, LInf):
-            raise ValueError(
-                "solver 'linf' is the closed form for cross-entropy; with base_loss="
-                f"{base_loss!r} use 'l2' or 'pgd'"
-            )
+        if isinstance(self.solver, LInf):
+            self.solver.refuse(inner)
         # in a tuple: it stays the loss's own, not a part of its perturbation too
         self._base_loss = (inner,)
 
@@ -184,8 +174,7 @@ class LPL(Perturbation):
         """Return the relative loss variation that LPL causes per class, ``(C,)``.
 
         See :func:`~lpl_lib.variation.class_relative_variation`; NaN for absent classes.
-        Running statistics are left as they are. The measure that makes solvers
-        comparable. With several processes all must call it, each for its own samples.
+        Running statistics stay as they are. With several processes all must call it.
         """
         with frozen(self):
             delta = self(logits, targets)

@@ -64,13 +64,17 @@ class LInf:
         largest: float,
         base_loss: BaseLoss | None = None,
     ) -> Tensor:
+        self.refuse(base_loss)
+        column = radius.to(logits.dtype)[:, None]
+        return column.expand_as(logits).scatter(1, targets[:, None], -column)
+
+    def refuse(self, base_loss: BaseLoss | None) -> None:
+        """Refuse a base loss other than cross-entropy, ``None``."""
         if base_loss is not None:
             raise ValueError(
                 "solver 'linf' is the closed form for cross-entropy; with base_loss="
-                f"{base_loss!r} use 'l2' or 'pgd'"
+                f"{base_loss!r} use 'l2' or 'algorithm1'"
             )
-        column = radius.to(logits.dtype)[:, None]
-        return column.expand_as(logits).scatter(1, targets[:, None], -column)
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,10 @@ class L2:
     Every maximiser, and the one minimiser, is a fixed point. Maximising, each step
     climbs; minimising, a step goes only part of the way (``damping``), since whole
     steps can cycle. Two steps reach over 99% of the optimal change of the loss for
-    bounds up to 2; ``delta`` itself may still be far from the best one. More steps never
-    leave a local maximum, which large bounds can have.
+    bounds up to 2; more never leave a local maximum, which large bounds can have.
 
     ``delta`` sums to zero and has Euclidean norm :math:`\epsilon_c`: for a ``base_loss``
-    that is lowest at a finite point (label smoothing), minimising may overshoot it,
-    where :class:`PGD` can stay inside the ball.
+    that is lowest at a finite point (label smoothing), minimising may overshoot it.
 
     Args:
         steps: number of steps, >= 1.
@@ -175,57 +177,9 @@ class Algorithm1:
         return walk(*batch, radius, largest, self.step_size, lambda gradient, _: gradient)
 
 
-@dataclass(frozen=True)
-class PGD:
-    r"""Projected gradient steps of fixed length on the Euclidean ball.
-
-    .. math:: \delta_c \leftarrow \Pi_{\epsilon_c} \left( \delta_c \pm
-              a\,\epsilon_c \, g_c / \|g_c\|_2 \right)
-
-    The standard way to solve such problems, and the slow one: :class:`L2` gets as far
-    in two steps. ``delta`` sums to zero and has Euclidean norm at most
-    :math:`\epsilon_c`.
-
-    Args:
-        steps: number of steps, >= 1.
-        share: ``a``, the length of a step as a share of the bound, > 0.
-
-    >>> delta = PGD()(torch.zeros(1, 3), torch.tensor([0]), torch.tensor([1.0]), 1.0)
-    >>> delta.round(decimals=3)
-    tensor([[-0.8160,  0.4080,  0.4080]])
-    """
-
-    steps: int = 20
-    share: float = 0.25
-
-    def __post_init__(self) -> None:
-        check_count(self.steps, "steps")
-        check_number(self.share, "share", strict=True)
-
-    def __call__(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        radius: Tensor,
-        largest: float,
-        base_loss: BaseLoss | None = None,
-    ) -> Tensor:
-        groups = ClassGroups(targets, logits.shape[1])
-        radius = radius.to(logits.dtype)[:, None]
-        inside = logits.new_zeros(groups.size, logits.shape[1])
-        for _ in range(self.steps):
-            moved = groups.expand(inside).mul_(radius).add_(logits)
-            ascent = ascent_direction(moved, targets, groups, base_loss)
-            inside.add_(ascent, alpha=self.share)  # in units of the signed radius
-            length = torch.linalg.vector_norm(inside, dim=1, keepdim=True)
-            inside.div_(length.clamp_(min=1))
-        return groups.expand(inside).mul_(radius)
-
-
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "linf": LInf,
     "l2": L2,
-    "pgd": PGD,
     "algorithm1": Algorithm1,
 }
 """Solvers by name, as :class:`lpl_lib.LPL` takes them."""

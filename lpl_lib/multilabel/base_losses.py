@@ -152,38 +152,3 @@ class AsymmetricLoss(LabelLoss):
         if self.constant_weights:
             focus = [part.detach() for part in focus]
         return -focus[0] * F.logsigmoid(logits), -focus[1] * log_rest
-
-
-@dataclass(frozen=True)
-class NegativeScale(LabelLoss):
-    r"""The negative scale of NTR: steeper negatives, divided by the same factor.
-
-    .. math:: \ell^+(u) = f^+(u), \qquad
-              \ell^-(u) = \tfrac{1}{\lambda} f^-(\lambda u)
-
-    Negatives that are far below zero, which is most of them, get a gradient of
-    :math:`e^{\lambda u}` in the place of :math:`e^{u}`: they are left in peace.
-
-    Args:
-        loss: the two curves ``f``; BCE for NTR, focal for DB-Focal.
-        scale: :math:`\lambda` > 0; the authors take 5 on VOC-MLT and 2 on COCO-MLT.
-
-    Source: Wu et al. 2020, negative-tolerant regularisation.
-
-    >>> ntr = NegativeScale(scale=5.0)
-    >>> u = torch.tensor([[-2.0]])
-    >>> ntr.negative(u).item() < 0.001 < BCELoss().negative(u).item()
-    True
-    """
-
-    loss: LabelLoss = BCELoss()
-    scale: float = 2.0
-
-    def __post_init__(self) -> None:
-        check_number(self.scale, "scale", strict=True)
-
-    def positive(self, logits: Tensor) -> Tensor:
-        return self.loss.positive(logits)
-
-    def negative(self, logits: Tensor) -> Tensor:
-        return self.loss.negative(self.scale * logits) / self.scale

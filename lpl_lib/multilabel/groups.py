@@ -1,8 +1,6 @@
 """The two groups of every label, its negatives and its positives, as ``2 K`` classes.
 
-In multi-label LPL each label's negatives and positives are perturbed by one number each.
-So there are ``2 K`` groups where the single-label method has ``C`` classes: group ``k``
-holds the negatives of label ``k``, group ``K + k`` its positives. Every
+Group ``k`` holds the negatives of label ``k``, group ``K + k`` its positives. Every
 :class:`~lpl_lib.lpl.splits.Split` and :class:`~lpl_lib.lpl.bounds.Bound` of the
 single-label library works on them as it is.
 """
@@ -29,11 +27,7 @@ def group_counts(label_counts: ClassCounts, num_samples: int) -> Tensor:
 
 
 def group_values(table: Tensor, targets: Tensor) -> Tensor:
-    """Return each entry's value from its group, ``(2 K,)`` to ``(B, K)``.
-
-    >>> group_values(torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([[0, 1]]))
-    tensor([[1., 4.]])
-    """
+    """Return each entry's value from its group, ``(2 K,)`` to ``(B, K)``."""
     negatives, positives = table.view(2, -1)
     return torch.where(targets > 0, positives, negatives)
 

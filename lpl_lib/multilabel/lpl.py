@@ -107,13 +107,8 @@ class MultilabelLPL(Perturbation):
 
 
 def closed_form(targets: Tensor, radius: Tensor) -> Tensor:
-    r"""Return the solution of the inner problem, ``(B, K)``.
-
-    Args:
-        targets: ``(B, K)`` of 0 and 1.
-        radius: signed bounds of the groups ``(2 K,)``, negatives, then positives:
-            :math:`+\epsilon` to maximise the group's loss, :math:`-\epsilon` to
-            minimise it.
+    """Return the solution of the inner problem, ``(B, K)``, for targets ``(B, K)`` of 0
+    and 1 and the groups' signed bounds ``(2 K,)``, positive to maximise the loss.
 
     >>> closed_form(torch.tensor([[1.0], [0.0]]), torch.tensor([-2.0, 0.5]))
     tensor([[-0.5000],

@@ -15,14 +15,11 @@ class MultilabelLogitAdjustment(Perturbation):
     .. math:: \delta_k = \tau \log\frac{\pi_k}{1 - \pi_k}, \qquad
               \pi_k = n_k / N,
 
-    for the positives and the negatives of label ``k`` alike. For a label that less than
-    half of the images have, :math:`\delta_k < 0`: positives get harder, negatives
-    easier. With :math:`\tau = 1` the trained logit of label ``k`` is zero where
-    :math:`P(t_k = 1 \mid x) = \pi_k`.
+    for the positives and the negatives of label ``k`` alike. With :math:`\tau = 1` the
+    trained logit of label ``k`` is zero where :math:`P(t_k = 1 \mid x) = \pi_k`.
 
     The bias of *negative-tolerant regularisation* (NTR) is this perturbation with
-    :math:`\tau = \kappa / \lambda`, where :math:`\kappa` and :math:`\lambda` are its
-    authors' bias and negative scale (:class:`~lpl_lib.multilabel.NegativeScale`).
+    :math:`\tau = \kappa / \lambda`, its authors' bias over their negative scale.
 
     Args:
         label_counts: images that have the label, ``(K,)``, in ``(0, num_samples)``.

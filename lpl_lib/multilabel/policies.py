@@ -1,9 +1,4 @@
-"""Which of the four groups of a long tail is augmented which way, and how far.
-
-Head or tail label, positive or negative: the four groups. The splits and bounds of the
-single-label library know the groups by their sizes or confidences alone; the ones here
-know which label they belong to.
-"""
+"""Which group of a label, positives or negatives, is augmented which way, and how far."""
 
 from __future__ import annotations
 
@@ -21,9 +16,8 @@ from lpl_lib.multilabel.perturbations import log_odds
 class MajoritySplit(RankSplit):
     r"""Of each label, the larger group is lowered and the smaller one raised.
 
-    For a label with :math:`\pi_k < \frac12` that means easier negatives and harder
-    positives; for one that most images have, the reverse. It is
-    :class:`~lpl_lib.RankSplit` over the ``2 K`` groups with the larger half as the head.
+    It is :class:`~lpl_lib.RankSplit` over the ``2 K`` groups with the larger half as the
+    head.
 
     Args:
         label_counts: images that have the label, ``(K,)``, in ``(0, num_samples)``.

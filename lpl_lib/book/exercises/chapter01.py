@@ -47,25 +47,21 @@ def _mean(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
     return variation(logits, targets, delta).mean()
 
 
-def _examples() -> list[dict[str, Any]]:
-    one = {
-        "logits": torch.tensor([[2.0, 0.0, -1.0]]),
-        "targets": torch.tensor([0]),
-        "delta": torch.tensor([[-1.0, 1.0, 0.0]]),
-    }
+def _examples() -> list[tuple[Any, ...]]:
+    one = (
+        torch.tensor([[2.0, 0.0, -1.0]]),
+        torch.tensor([0]),
+        torch.tensor([[-1.0, 1.0, 0.0]]),
+    )
     some = [
-        {
-            "logits": drawn(seed, 5, 4, scale=2.0),
-            "targets": labels(seed, 5, 4),
-            "delta": drawn(seed + 10, 5, 4),
-        }
+        (drawn(seed, 5, 4, scale=2.0), labels(seed, 5, 4), drawn(seed + 10, 5, 4))
         for seed in range(3)
     ]
-    large = {
-        "logits": torch.tensor([[500.0, 0.0], [-500.0, 0.0]]),
-        "targets": torch.tensor([0, 0]),
-        "delta": torch.tensor([[-1.0, 1.0], [-1.0, 1.0]]),
-    }
+    large = (
+        torch.tensor([[500.0, 0.0], [-500.0, 0.0]]),
+        torch.tensor([0, 0]),
+        torch.tensor([[-1.0, 1.0], [-1.0, 1.0]]),
+    )
     return [one, *some, large]
 
 

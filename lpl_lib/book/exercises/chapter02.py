@@ -34,53 +34,38 @@ def _raised(logits: Tensor, targets: Tensor, counts: Tensor, max_margin: float) 
     return _with_margins(logits, targets, -_margins(counts, max_margin))
 
 
-def _square_root(
-    logits: Tensor, targets: Tensor, counts: Tensor, max_margin: float
-) -> Tensor:
-    return _with_margins(logits, targets, _margins(counts, max_margin, -0.5))
+def _square_root(u: Tensor, y: Tensor, counts: Tensor, m: float) -> Tensor:
+    return _with_margins(u, y, _margins(counts, m, -0.5))
 
 
-def _frequent_first(
-    logits: Tensor, targets: Tensor, counts: Tensor, max_margin: float
-) -> Tensor:
-    margins = max_margin * (counts / counts.max()) ** 0.25
-    return _with_margins(logits, targets, margins)
+def _frequent_first(u: Tensor, y: Tensor, counts: Tensor, m: float) -> Tensor:
+    margins = m * (counts / counts.max()) ** 0.25
+    return _with_margins(u, y, margins)
 
 
-def _not_scaled(
-    logits: Tensor, targets: Tensor, counts: Tensor, max_margin: float
-) -> Tensor:
-    return _with_margins(logits, targets, max_margin * counts**-0.25)
+def _not_scaled(u: Tensor, y: Tensor, counts: Tensor, m: float) -> Tensor:
+    return _with_margins(u, y, m * counts**-0.25)
 
 
-def _own_class_of_each_column(
-    logits: Tensor, targets: Tensor, counts: Tensor, max_margin: float
-) -> Tensor:
-    return F.cross_entropy(logits - _margins(counts, max_margin), targets)
+def _own_class_of_each_column(u: Tensor, y: Tensor, counts: Tensor, m: float) -> Tensor:
+    return F.cross_entropy(u - _margins(counts, m), y)
 
 
-def _of_the_prediction(
-    logits: Tensor, targets: Tensor, counts: Tensor, max_margin: float
-) -> Tensor:
-    largest = F.one_hot(logits.argmax(1), logits.shape[1])
-    moved = logits - largest * _margins(counts, max_margin)
-    return F.cross_entropy(moved, targets)
+def _of_the_prediction(u: Tensor, y: Tensor, counts: Tensor, m: float) -> Tensor:
+    largest = F.one_hot(u.argmax(1), u.shape[1])
+    moved = u - largest * _margins(counts, m)
+    return F.cross_entropy(moved, y)
 
 
-def _examples() -> list[dict[str, Any]]:
-    one = {
-        "logits": torch.tensor([[1.0, 0.0]]),
-        "targets": torch.tensor([1]),
-        "counts": torch.tensor([16.0, 1.0]),
-        "max_margin": 0.5,
-    }
+def _examples() -> list[tuple[Any, ...]]:
+    one = (torch.tensor([[1.0, 0.0]]), torch.tensor([1]), torch.tensor([16.0, 1.0]), 0.5)
     some = [
-        {
-            "logits": drawn(seed, 8, 4),
-            "targets": labels(seed, 8, 4),
-            "counts": torch.tensor([500.0, 100.0, 20.0, 4.0]),
-            "max_margin": 0.5 + seed,
-        }
+        (
+            drawn(seed, 8, 4),
+            labels(seed, 8, 4),
+            torch.tensor([500.0, 100.0, 20.0, 4.0]),
+            0.5 + seed,
+        )
         for seed in range(3)
     ]
     return [one, *some]

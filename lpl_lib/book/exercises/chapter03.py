@@ -42,22 +42,16 @@ def _mean(logits: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
     return rise(logits, weight, covariance).mean()
 
 
-def _examples() -> list[dict[str, Any]]:
-    one = {
-        "logits": torch.tensor([[0.0, 1.0], [0.0, 0.0]]),
-        "weight": torch.tensor([[0.0, 0.0], [2.0, 1.0]]),
-        "covariance": torch.tensor([[1.0, 0.5], [0.5, 1.0]]),
-    }
+def _examples() -> list[tuple[Any, ...]]:
+    one = (
+        torch.tensor([[0.0, 1.0], [0.0, 0.0]]),
+        torch.tensor([[0.0, 0.0], [2.0, 1.0]]),
+        torch.tensor([[1.0, 0.5], [0.5, 1.0]]),
+    )
     some = []
     for seed in range(3):
         root = drawn(seed, 5, 5)
-        some.append(
-            {
-                "logits": drawn(seed + 10, 6, 4),
-                "weight": drawn(seed + 20, 4, 5),
-                "covariance": root @ root.T / 5,
-            }
-        )
+        some.append((drawn(seed + 10, 6, 4), drawn(seed + 20, 4, 5), root @ root.T / 5))
     return [one, *some]
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from lpl_lib.book.exercises.checker import Checker
 
+_Pair = tuple[float, float]
+
 
 def errors(
     m: float, k: float, v: float, eps_plus: float, eps_minus: float
@@ -29,58 +31,44 @@ def _below(z: float) -> float:
     return (1 + math.erf(z / math.sqrt(2))) / 2
 
 
-def _measured_with_bounds(
-    m: float, k: float, v: float, eps_plus: float, eps_minus: float
-) -> tuple[float, float]:
-    shift = (eps_plus - eps_minus) / 2
-    b = shift + _best(m - (eps_plus + eps_minus) / 2, k, v)
-    return _below(-(m - eps_plus + b) / k), _below(-(m - eps_minus - b))
+def _measured_with_bounds(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    shift = (plus - minus) / 2
+    b = shift + _best(m - (plus + minus) / 2, k, v)
+    return _below(-(m - plus + b) / k), _below(-(m - minus - b))
 
 
-def _without_halves(
-    m: float, k: float, v: float, eps_plus: float, eps_minus: float
-) -> tuple[float, float]:
-    b = eps_plus - eps_minus + _best(m - (eps_plus + eps_minus), k, v)
+def _without_halves(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    b = plus - minus + _best(m - (plus + minus), k, v)
     return _at(m, k, b)
 
 
-def _other_root(
-    m: float, k: float, v: float, eps_plus: float, eps_minus: float
-) -> tuple[float, float]:
-    shift = (eps_plus - eps_minus) / 2
-    return _at(m, k, shift + _best(m - (eps_plus + eps_minus) / 2, k, v, 1.0))
+def _other_root(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    shift = (plus - minus) / 2
+    return _at(m, k, shift + _best(m - (plus + minus) / 2, k, v, 1.0))
 
 
-def _shift_only(
-    m: float, k: float, v: float, eps_plus: float, eps_minus: float
-) -> tuple[float, float]:
-    return _at(m, k, (eps_plus - eps_minus) / 2 + _best(m, k, v))
+def _shift_only(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    return _at(m, k, (plus - minus) / 2 + _best(m, k, v))
 
 
-def _turned(
-    m: float, k: float, v: float, eps_plus: float, eps_minus: float
-) -> tuple[float, float]:
-    shift = (eps_minus - eps_plus) / 2
-    return _at(m, k, shift + _best(m - (eps_plus + eps_minus) / 2, k, v))
+def _turned(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    shift = (minus - plus) / 2
+    return _at(m, k, shift + _best(m - (plus + minus) / 2, k, v))
 
 
-def _equal_spreads(
-    m: float, k: float, v: float, eps_plus: float, eps_minus: float
-) -> tuple[float, float]:
-    shift = (eps_plus - eps_minus) / 2
-    b = shift + _best(m - (eps_plus + eps_minus) / 2, k, v)
+def _equal_spreads(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    shift = (plus - minus) / 2
+    b = shift + _best(m - (plus + minus) / 2, k, v)
     return _below(-(m + b)), _below(-(m - b))
 
 
-def _examples() -> list[dict[str, Any]]:
-    names = ("m", "K", "V", "eps_plus", "eps_minus")
-    rows = [
+def _examples() -> list[tuple[Any, ...]]:
+    return [
         (2.0, 2.0, 1.0, 0.0, 0.0),
         (2.0, 2.0, 5.0, 0.5, -0.5),
         (1.5, 3.0, 1.0, 0.8, 0.2),
         (2.0, 1.5, 10.0, -0.3, -1.0),
     ]
-    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 check_errors = Checker(

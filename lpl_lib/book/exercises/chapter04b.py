@@ -28,13 +28,9 @@ def _columns(prior: Tensor, s: float) -> Tensor:
     return margins(prior, s).T
 
 
-def _examples() -> list[dict[str, Any]]:
+def _examples() -> list[tuple[Any, ...]]:
     small, large = torch.tensor([0.75, 0.25]), torch.tensor([0.6, 0.3, 0.1])
-    return [
-        {"prior": small, "s": 0.0},
-        {"prior": large, "s": -0.05},
-        {"prior": large, "s": 0.3},
-    ]
+    return [(small, 0.0), (large, -0.05), (large, 0.3)]
 
 
 check_margins = Checker(

@@ -60,23 +60,17 @@ def _over_samples(logits: Tensor, targets: Tensor) -> Tensor:
     return _below(q, q[seen].mean(), seen)
 
 
-def _examples() -> list[dict[str, Any]]:
-    one = {
-        "logits": torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
-        "targets": torch.tensor([0, 1]),
-    }
+def _examples() -> list[tuple[Any, ...]]:
+    one = (torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), torch.tensor([0, 1]))
     # many samples of a class that is ahead, so that samples and classes differ
-    uneven = {
-        "logits": torch.tensor(
+    uneven = (
+        torch.tensor(
             [[3.0, 0.0, 0.0, 0.0]] * 4 + [[0.0, 2.0, 0.0, 0.0]] + [[1.0, 0.0, 0.0, 0.0]]
         ),
-        "targets": torch.tensor([0, 0, 0, 0, 1, 2]),
-    }
+        torch.tensor([0, 0, 0, 0, 1, 2]),
+    )
     some = [
-        {
-            "logits": drawn(seed, 12, 6, scale=2.0),
-            "targets": torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 4, 4]),
-        }
+        (drawn(seed, 12, 6, scale=2.0), torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 4, 4]))
         for seed in range(4)
     ]
     return [one, uneven, *some]

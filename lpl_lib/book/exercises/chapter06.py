@@ -73,20 +73,10 @@ def _maximum_norm(logits: Tensor, label: int, bound: float, steps: int) -> Tenso
     return delta
 
 
-def _examples() -> list[dict[str, Any]]:
-    one = {
-        "logits": torch.tensor([[1.0, 0.5, 0.0], [2.0, 0.0, 0.0]]),
-        "label": 0,
-        "bound": 1.0,
-        "steps": 1,
-    }
+def _examples() -> list[tuple[Any, ...]]:
+    one = (torch.tensor([[1.0, 0.5, 0.0], [2.0, 0.0, 0.0]]), 0, 1.0, 1)
     some = [
-        {
-            "logits": drawn(seed, 5, 4, scale=2.0),
-            "label": seed,
-            "bound": 0.5 + seed,
-            "steps": steps,
-        }
+        (drawn(seed, 5, 4, scale=2.0), seed, 0.5 + seed, steps)
         for seed, steps in ((0, 2), (1, 2), (2, 3))
     ]
     return [one, *some]

@@ -48,16 +48,10 @@ def _of_the_mean_logits(logits: Tensor, targets: Tensor) -> Tensor:
     return (own.T @ logits / own.sum(0)[:, None]).softmax(1)
 
 
-def _examples() -> list[dict[str, Any]]:
-    one = {
-        "logits": torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 0.5]]),
-        "targets": torch.tensor([0, 0, 1]),
-    }
+def _examples() -> list[tuple[Any, ...]]:
+    one = (torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 0.5]]), torch.tensor([0, 0, 1]))
     some = [
-        {
-            "logits": drawn(seed, 9, 3, scale=2.0),
-            "targets": torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2]),
-        }
+        (drawn(seed, 9, 3, scale=2.0), torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2]))
         for seed in range(3)
     ]
     return [one, *some]

@@ -45,26 +45,21 @@ def _all_scaled(confidence: Tensor, seen: Tensor, epsilon: float, extra: float) 
     return (epsilon + extra) * (tau - confidence).abs() * seen
 
 
-def _examples() -> list[dict[str, Any]]:
+def _examples() -> list[tuple[Any, ...]]:
     return [
-        {
-            "confidence": torch.tensor([0.9, 0.5]),
-            "seen": torch.tensor([True, True]),
-            "epsilon": 0.1,
-            "extra": 1.0,
-        },
-        {
-            "confidence": torch.tensor([0.95, 0.2, 0.0, 0.7]),
-            "seen": torch.tensor([True, True, False, True]),
-            "epsilon": 0.5,
-            "extra": 2.0,
-        },
-        {
-            "confidence": torch.tensor([0.99, 0.0, 0.98, 0.97, 0.0]),
-            "seen": torch.tensor([True, False, True, True, False]),
-            "epsilon": 0.0,
-            "extra": 4.0,
-        },
+        (torch.tensor([0.9, 0.5]), torch.tensor([True, True]), 0.1, 1.0),
+        (
+            torch.tensor([0.95, 0.2, 0.0, 0.7]),
+            torch.tensor([True, True, False, True]),
+            0.5,
+            2.0,
+        ),
+        (
+            torch.tensor([0.99, 0.0, 0.98, 0.97, 0.0]),
+            torch.tensor([True, False, True, True, False]),
+            0.0,
+            4.0,
+        ),
     ]
 
 

@@ -43,16 +43,10 @@ def _percent(logits: Tensor, targets: Tensor) -> float:
     return 100 * balanced(logits, targets)
 
 
-def _examples() -> list[dict[str, Any]]:
-    always = {
-        "logits": torch.tensor([[1.0, 0.0]] * 4),
-        "targets": torch.tensor([0, 0, 0, 1]),
-    }
+def _examples() -> list[tuple[Any, ...]]:
+    always = (torch.tensor([[1.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1]))
     some = [
-        {
-            "logits": drawn(seed, 20, 5),
-            "targets": torch.tensor([0] * 10 + [1] * 5 + [2] * 4 + [4]),
-        }
+        (drawn(seed, 20, 5), torch.tensor([0] * 10 + [1] * 5 + [2] * 4 + [4]))
         for seed in range(4)
     ]
     return [always, *some]

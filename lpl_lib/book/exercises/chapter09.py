@@ -54,7 +54,7 @@ def _pixels_mirrored(
     return lam * criterion(logits, labels) + (1 - lam) * criterion(logits, labels.flip(0))
 
 
-def _examples() -> list[dict[str, Any]]:
+def _examples() -> list[tuple[Any, ...]]:
     net = nn.Linear(3, 4)
     with torch.no_grad():
         net.weight.copy_(drawn(0, 4, 3))
@@ -66,13 +66,13 @@ def _examples() -> list[dict[str, Any]]:
         PerturbedLoss(LDAM(counts)),
     )
     return [
-        {
-            "net": net,
-            "criterion": criterion,
-            "images": drawn(place + 2, 6, 3),
-            "labels": torch.tensor([0, 3, 1, 2, 0, 1]),
-            "lam": 0.6 + 0.15 * place,
-        }
+        (
+            net,
+            criterion,
+            drawn(place + 2, 6, 3),
+            torch.tensor([0, 3, 1, 2, 0, 1]),
+            0.6 + 0.15 * place,
+        )
         for place, criterion in enumerate(criteria)
     ]
 

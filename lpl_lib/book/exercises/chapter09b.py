@@ -40,16 +40,10 @@ def _over_samples(logits: Tensor, counts: Tensor) -> Tensor:
     return (logits - (counts / counts.sum()).log()).argmax(0)
 
 
-def _examples() -> list[dict[str, Any]]:
-    one = {
-        "logits": torch.tensor([[1.0, 0.0], [3.0, 0.0]]),
-        "counts": torch.tensor([90.0, 10.0]),
-    }
+def _examples() -> list[tuple[Any, ...]]:
+    one = (torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([90.0, 10.0]))
     some = [
-        {
-            "logits": drawn(seed, 12, 4, scale=2.0),
-            "counts": torch.tensor([400.0, 100.0, 20.0, 4.0]),
-        }
+        (drawn(seed, 12, 4, scale=2.0), torch.tensor([400.0, 100.0, 20.0, 4.0]))
         for seed in range(3)
     ]
     return [one, *some]

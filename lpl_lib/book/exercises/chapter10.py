@@ -20,66 +20,54 @@ def perturbed_bce(
     return F.binary_cross_entropy_with_logits(moved, targets)
 
 
-def _sides_swapped(
-    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
-) -> Tensor:
-    return perturbed_bce(logits, targets, delta_minus, delta_plus)
+def _sides_swapped(u: Tensor, t: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
+    return perturbed_bce(u, t, minus, plus)
 
 
-def _negatives_turned(
-    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
-) -> Tensor:
-    return perturbed_bce(logits, targets, delta_plus, -delta_minus)
+def _negatives_turned(u: Tensor, t: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
+    return perturbed_bce(u, t, plus, -minus)
 
 
-def _positives_turned(
-    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
-) -> Tensor:
-    return perturbed_bce(logits, targets, -delta_plus, delta_minus)
+def _positives_turned(u: Tensor, t: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
+    return perturbed_bce(u, t, -plus, minus)
 
 
-def _sum(
-    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
-) -> Tensor:
-    return perturbed_bce(logits, targets, delta_plus, delta_minus) * logits.numel()
+def _sum(u: Tensor, t: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
+    return perturbed_bce(u, t, plus, minus) * u.numel()
 
 
-def _sum_of_labels(
-    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
-) -> Tensor:
-    return perturbed_bce(logits, targets, delta_plus, delta_minus) * logits.shape[1]
+def _sum_of_labels(u: Tensor, t: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
+    return perturbed_bce(u, t, plus, minus) * u.shape[1]
 
 
-def _overflows(
-    logits: Tensor, targets: Tensor, delta_plus: Tensor, delta_minus: Tensor
-) -> Tensor:
-    p = (logits + delta_plus).sigmoid()
-    q = (logits + delta_minus).sigmoid()
-    return -(targets * p.log() + (1 - targets) * (1 - q).log()).mean()
+def _overflows(u: Tensor, t: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
+    p = (u + plus).sigmoid()
+    q = (u + minus).sigmoid()
+    return -(t * p.log() + (1 - t) * (1 - q).log()).mean()
 
 
-def _examples() -> list[dict[str, Any]]:
-    one = {
-        "logits": torch.tensor([[0.0, 0.0]]),
-        "targets": torch.tensor([[1.0, 0.0]]),
-        "delta_plus": torch.tensor([-1.0, -1.0]),
-        "delta_minus": torch.tensor([-2.0, -2.0]),
-    }
+def _examples() -> list[tuple[Any, ...]]:
+    one = (
+        torch.tensor([[0.0, 0.0]]),
+        torch.tensor([[1.0, 0.0]]),
+        torch.tensor([-1.0, -1.0]),
+        torch.tensor([-2.0, -2.0]),
+    )
     some = [
-        {
-            "logits": drawn(seed, 6, 4, scale=2.0),
-            "targets": (drawn(seed + 10, 6, 4) > 0.5).float(),
-            "delta_plus": drawn(seed + 20, 4),
-            "delta_minus": drawn(seed + 30, 4),
-        }
+        (
+            drawn(seed, 6, 4, scale=2.0),
+            (drawn(seed + 10, 6, 4) > 0.5).float(),
+            drawn(seed + 20, 4),
+            drawn(seed + 30, 4),
+        )
         for seed in range(3)
     ]
-    large = {
-        "logits": torch.tensor([[-200.0, 200.0]]),
-        "targets": torch.tensor([[1.0, 0.0]]),
-        "delta_plus": torch.tensor([-1.0, -1.0]),
-        "delta_minus": torch.tensor([1.0, 1.0]),
-    }
+    large = (
+        torch.tensor([[-200.0, 200.0]]),
+        torch.tensor([[1.0, 0.0]]),
+        torch.tensor([-1.0, -1.0]),
+        torch.tensor([1.0, 1.0]),
+    )
     return [one, *some, large]
 
 

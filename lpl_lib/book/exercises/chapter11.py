@@ -49,16 +49,10 @@ def _at_one_half(scores: Tensor, targets: Tensor) -> Tensor:
     return targets[scores > 0].double().mean()
 
 
-def _examples() -> list[dict[str, Any]]:
-    one = {
-        "scores": torch.tensor([0.5, 3.0, 1.0, 2.0]),
-        "targets": torch.tensor([0, 1, 1, 0]),
-    }
+def _examples() -> list[tuple[Any, ...]]:
+    one = (torch.tensor([0.5, 3.0, 1.0, 2.0]), torch.tensor([0, 1, 1, 0]))
     some = [
-        {
-            "scores": drawn(seed, 20) - 0.5,
-            "targets": (drawn(seed, 20) + drawn(seed + 10, 20) > 0.8).long(),
-        }
+        (drawn(seed, 20) - 0.5, (drawn(seed, 20) + drawn(seed + 10, 20) > 0.8).long())
         for seed in range(3)
     ]
     return [one, *some]

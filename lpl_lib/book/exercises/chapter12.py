@@ -67,13 +67,13 @@ def _freedom(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     return _interval(_difference(a, b), len(a))
 
 
-def _examples() -> list[dict[str, Any]]:
-    few = {"a": [71.0, 74.0, 69.5], "b": [70.0, 72.5, 69.0]}
+def _examples() -> list[tuple[Any, ...]]:
+    few = ([71.0, 74.0, 69.5], [70.0, 72.5, 69.0])
     some = []
     for seed, number in enumerate((5, 10, 20)):
         shared = 70 + drawn(seed, number, scale=3.0)
         a, b = shared + drawn(seed + 10, number), shared + drawn(seed + 20, number)
-        some.append({"a": a.tolist(), "b": b.tolist()})
+        some.append((a.tolist(), b.tolist()))
     return [few, *some]
 
 

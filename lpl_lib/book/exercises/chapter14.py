@@ -37,11 +37,9 @@ def _by_the_largest(counts: dict[str, int]) -> list[float]:
     return [counts[name] / max(counts.values()) for name in sorted(counts, key=int)]
 
 
-def _examples() -> list[dict[str, Any]]:
+def _examples() -> list[tuple[Any, ...]]:
     orders = ([1, 0, 2], [*range(11, -1, -1)], [*range(0, 30, 2), *range(1, 30, 2)])
-    return [
-        {"counts": {str(c): 3 + (7 * c) % len(order) for c in order}} for order in orders
-    ]
+    return [({str(c): 3 + (7 * c) % len(order) for c in order},) for order in orders]
 
 
 check_prior = Checker(

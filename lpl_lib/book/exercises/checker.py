@@ -8,6 +8,7 @@ learner's results are those of such an answer, the hint is shown.
 from __future__ import annotations
 
 import copy
+import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +27,8 @@ class Checker:
 
     Args:
         reference: the right function. Its name is the name of the exercise.
-        examples: makes the examples, small ones first: each a mapping of the arguments'
-            names, in order, to their values. They must be the same at each call.
+        examples: makes the examples, small ones first: each a tuple of the arguments.
+            They must be the same at each call.
         mistakes: typical wrong answers, functions with the arguments of the right one,
             each with a hint: a sentence or two, without the solution.
         tolerance: relative and absolute, for each number of a result.
@@ -37,7 +38,7 @@ class Checker:
 
     >>> def double(x): return 2 * x
     >>> squares = {(lambda x: x**2): "That is the square."}
-    >>> check_double = Checker(double, lambda: [{"x": 2.0}, {"x": 3.0}], squares)
+    >>> check_double = Checker(double, lambda: [(2.0,), (3.0,)], squares)
     >>> check_double(lambda number: number + number)
     double: right, on 2 examples.
     >>> check_double(lambda number: number**2)
@@ -48,7 +49,7 @@ class Checker:
     """
 
     reference: Callable[..., Any]
-    examples: Callable[[], Iterable[Mapping[str, Any]]]
+    examples: Callable[[], Iterable[tuple[Any, ...]]]
     mistakes: Mapping[Callable[..., Any], str] = field(default_factory=dict)
     tolerance: float = 1e-4
 
@@ -74,22 +75,26 @@ class Checker:
                 return "\n".join([f"not yet. {complaint}", *self.guesses(answer, examples)])
         return f"right, on {len(examples)} examples."
 
-    def complaint(self, answer: Callable[..., Any], example: Mapping[str, Any]) -> str:
+    def complaint(self, answer: Callable[..., Any], example: tuple[Any, ...]) -> str:
         """Return what is wrong with the answer on one example; empty if nothing is."""
-        given = copy.deepcopy(dict(example))
-        where = "For\n" + "\n".join(f"    {k} = {shown(v)}" for k, v in example.items())
+        given = copy.deepcopy(example)
+        named = dict(
+            zip(inspect.signature(self.reference).parameters, example, strict=True)
+        )
+        where = "For\n" + "\n".join(f"    {k} = {shown(v)}" for k, v in named.items())
         try:
-            result = answer(*given.values())
+            result = answer(*given)
         except Exception as error:  # whatever the learner's function does
             return f"{where}\nit raised {type(error).__name__}: {error}"
         if result is None:
             return "It returns nothing: write its body."
         if result is ...:
             return "It returns an ellipsis: put a value in the place of the dots."
-        changed = [name for name in example if differs(example[name], given[name])]
+        pairs = zip(named.items(), given, strict=True)
+        changed = [name for (name, old), new in pairs if differs(old, new)]
         if changed:
             return f"It changes its argument {changed[0]}; work on a copy of it."
-        right = numbers(self.reference(*copy.deepcopy(dict(example)).values()))
+        right = numbers(self.reference(*copy.deepcopy(example)))
         try:
             found = numbers(result)
         except (TypeError, ValueError, RuntimeError):
@@ -120,7 +125,7 @@ class Checker:
         return f"{where}it gave {shown(found)}, and {shown(right)} is right."
 
     def guesses(
-        self, answer: Callable[..., Any], examples: Sequence[Mapping[str, Any]]
+        self, answer: Callable[..., Any], examples: Sequence[tuple[Any, ...]]
     ) -> list[str]:
         """The hint of the first mistake that gives the learner's results throughout."""
         found = outcomes(answer, examples)
@@ -134,13 +139,11 @@ class Checker:
 
 
 def outcomes(
-    answer: Callable[..., Any], examples: Sequence[Mapping[str, Any]]
+    answer: Callable[..., Any], examples: Sequence[tuple[Any, ...]]
 ) -> list[Tensor] | None:
     """The results on all examples; ``None`` if there is one on which there is none."""
     try:
-        return [
-            numbers(answer(*copy.deepcopy(dict(example)).values())) for example in examples
-        ]
+        return [numbers(answer(*copy.deepcopy(example))) for example in examples]
     except Exception:  # whatever the learner's function does
         return None
 

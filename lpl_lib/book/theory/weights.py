@@ -1,6 +1,6 @@
 r"""What a perturbation does to the gradient: a weight, and what detaching leaves out.
 
-With the effective gap :math:`G` of a sample (:mod:`lpl_lib.variation`) the loss is
+With the effective gap :math:`G` of a sample (:func:`effective_gap`) the loss is
 :math:`\ell' = \log(1 + e^{G}(1 - p_y)/p_y)`. In the maximum norm :math:`G = 2\epsilon`
 for every sample of a class that is raised, :math:`-2\epsilon` where it is lowered.
 """
@@ -13,7 +13,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lpl_lib.checks import check_count, check_logits, check_number
+from lpl_lib.checks import check_count, check_logits, check_number, check_shift
+from lpl_lib.perturbations import at_least_float32
+from lpl_lib.variation import rival_score
+
+
+def effective_gap(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
+    r"""Return :math:`G`, by how much ``delta`` moves the rivals against the label.
+
+    .. math:: G = \log \mathbb E_r e^{\delta_c} - \delta_y, \qquad
+              r_c = p_c / (1 - p_y) \text{ for } c \ne y
+
+    The loss changes with the sign of ``G``, however well the sample is classified.
+
+    Returns:
+        ``(B,)``, in nats; NaN if there is one class only.
+
+    Raises:
+        ValueError: ``delta`` of another shape than the logits.
+
+    >>> delta = torch.tensor([[-0.5, 0.5, 0.5]])
+    >>> effective_gap(torch.zeros(1, 3), torch.tensor([0]), delta)
+    tensor([1.])
+    """
+    before = rival_score(logits, targets)
+    check_shift(logits, delta)
+    return rival_score(at_least_float32(logits) + delta, targets) - before
 
 
 def gap_weight(probability: Tensor, gap: Tensor | float) -> Tensor:
