@@ -11,11 +11,11 @@ _Pair = tuple[float, float]
 
 
 def errors(
-    m: float, k: float, v: float, eps_plus: float, eps_minus: float
+    m: float, K: float, V: float, eps_plus: float, eps_minus: float
 ) -> tuple[float, float]:
     """Return the class errors at the smallest perturbed risk; standard deviation 1."""
     shift = (eps_plus - eps_minus) / 2
-    return _at(m, k, shift + _best(m - (eps_plus + eps_minus) / 2, k, v))
+    return _at(m, K, shift + _best(m - (eps_plus + eps_minus) / 2, K, V))
 
 
 def _best(m: float, k: float, v: float, root: float = -1.0) -> float:
