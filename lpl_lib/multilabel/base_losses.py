@@ -142,9 +142,10 @@ class AsymmetricLoss(LabelLoss):
 
     def curves(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         p, log_q = logits.sigmoid(), F.logsigmoid(-logits)
-        # off zero, where a power below 1 has no slope
-        p_m = (p - self.margin).clamp(min=torch.finfo(logits.dtype).tiny)
+        p_m = (p - self.margin).clamp(min=0)
         log_rest = torch.log1p(-p_m) if self.margin > 0 else log_q
+        # off zero, where a power below 1 has no slope
+        p_m = p_m.clamp(min=torch.finfo(logits.dtype).tiny)
         focus = [(self.gamma_positive * log_q).exp_(), p_m]
         # a general power is ten times as slow as two squares
         four = self.gamma_negative == 4

@@ -11,7 +11,11 @@ _Pair = tuple[float, float]
 
 
 def errors(
-    m: float, K: float, V: float, eps_plus: float, eps_minus: float
+    m: float,
+    K: float,
+    V: float,
+    eps_plus: float,
+    eps_minus: float,  # noqa: N803
 ) -> tuple[float, float]:
     """Return the class errors at the smallest perturbed risk; standard deviation 1."""
     shift = (eps_plus - eps_minus) / 2
