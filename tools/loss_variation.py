@@ -45,7 +45,7 @@ def train() -> dict[str, Any]:
     images = pool.subset(chosen)
     torch.manual_seed(0)
     net = SmallConvNet(num_classes=CLASSES)
-    fit(net, PerturbedLoss(), images, epochs=30)
+    fit(net, PerturbedLoss(), images, epochs=60, batch_size=32)
     unused = torch.ones(len(pool.targets), dtype=torch.bool)
     unused[chosen] = False
     held_out = pool.subset(unused)
