@@ -48,12 +48,9 @@ class PerturbedLoss(FullPrecision):
 
     for a sample of the classes ``a`` and ``b``, smoothed by ``s`` or not: each class's
     loss with its own perturbation (see :func:`lpl_lib.targets.unmix`; running statistics
-    learn from the larger part). *Labels*: any number of labels a sample, ``(B, K)`` of 0
-    and 1.
-
-    Labels to leave out (``ignore_index``) leave their items out of everything, of the
-    statistics too. Of pixels or tokens, logits are ``(B, C, d1, ...)`` and targets
-    ``(B, d1, ...)``, as for ``torch.nn.functional.cross_entropy``.
+    learn from the larger part). *Labels*: any number a sample, ``(B, K)`` of 0 and 1.
+    Logits of pixels or tokens are ``(B, C, d1, ...)``, targets ``(B, d1, ...)``. Items to
+    leave out (``ignore_index``) are left out of the statistics too.
 
     Args:
         perturbation: a :class:`~lpl_lib.Perturbation`, or several joined with ``+``;
@@ -66,11 +63,10 @@ class PerturbedLoss(FullPrecision):
         ignore_index: the label of items that do not count; for labels, of entries that
             are not known, such as -1 or NaN. ``None`` takes the base loss's own, else
             -100, and counts all entries for labels. On a GPU such items need it named.
-        check_values: look at the values of each batch (labels in range, logits finite
-            where the loss is not). ``None``: on the CPU; a GPU checks the labels, later.
+        check_values: look at the values (labels in range, logits finite where the loss
+            is not). ``None``: on the CPU; a GPU checks the labels, later.
 
-    Half-precision logits are raised to float32 before they are perturbed. The loss of a
-    batch without any item that counts is 0.
+    Half-precision logits are raised to float32. A batch of which nothing counts has loss 0.
 
     Source: Eq. 7 of Li et al. (arXiv 2209.05668); for mixed targets the rule is this
     book's (chapter 9).

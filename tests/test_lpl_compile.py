@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lpl_lib import (
+    ISDA,
     LPL,
     ConfidenceBound,
     FrequencyBound,
@@ -57,6 +58,23 @@ def test_compiles_without_a_graph_break(name):
         loss.backward()
         results.append((loss.detach(), moved.grad))
     torch.testing.assert_close(results[0], results[1])
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_isda_compiles_without_a_graph_break(covariance):
+    """Its statistics have static shapes: no look at which classes a batch holds."""
+    torch.compiler.reset()
+    features, targets = batch()
+    results = []
+    for wrap in (lambda f: f, lambda f: torch.compile(f, fullgraph=True, backend="eager")):
+        head = torch.nn.Linear(C, C, bias=False)
+        head.weight.data = torch.eye(C)
+        isda = ISDA(head, covariance=covariance)
+        loss = wrap(PerturbedLoss(isda))
+        logits = head(features)
+        loss(logits, targets).backward()
+        results.append((head.weight.grad, dict(isda.state_dict())))
+    torch.testing.assert_close(*results)
 
 
 @each_perturbation

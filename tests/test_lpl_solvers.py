@@ -13,6 +13,7 @@ from reference import algorithm1, best_in_ball, class_gradient
 from scipy.special import lambertw
 from torch import Tensor
 
+from lpl_lib import LPL, FixedBound, PerturbedLoss
 from lpl_lib.lab.released import Released
 from lpl_lib.lab.variants import PGD
 from lpl_lib.lpl import L2, SOLVERS, Algorithm1, LInf, Solver
@@ -347,6 +348,15 @@ def test_solvers_are_known_by_name():
     assert {name: make() for name, make in SOLVERS.items()} == {
         "linf": LInf(),
         "l2": L2(steps=2, damping=0.5),
-        "pgd": PGD(steps=20, share=0.25),
         "algorithm1": Algorithm1(step_size=0.01),
     }
+
+
+@pytest.mark.parametrize("solver", [Algorithm1(), Released(step_size=1e-5)])
+def test_a_walk_of_a_hundred_thousand_steps_is_refused(solver):
+    """Fault 18: a bound of a million took hours a batch."""
+    u, y = random_batch([0, 0, 1], 3)[:2]
+    with pytest.raises(
+        ValueError, match=r"step_size must reach 1000 in at most 10,000 steps"
+    ):
+        PerturbedLoss(LPL(3, FixedBound(1000.0), solver=solver))(u.requires_grad_(), y)

@@ -12,12 +12,11 @@ from torch import Tensor
 from lpl_lib.checks import BaseLoss, ClassCounts, check_number
 from lpl_lib.lpl.bounds import FrequencyBound
 from lpl_lib.lpl.groups import ClassGroups
-from lpl_lib.lpl.solvers import walk
+from lpl_lib.lpl.solvers import MOST_STEPS, walk
 from lpl_lib.lpl.splits import RankSplit
 from lpl_lib.perturbations import Perturbation
 
 Norms = Literal["rows", "columns"]
-MOST_STEPS = 10_000
 
 
 class ReleasedWalk(Perturbation):

@@ -99,7 +99,7 @@ def paired(
     """
     frame = frame[frame["method"].isin([method, over])]
     for name, rows in frame.groupby("method"):
-        if rows["params"].nunique() > 1:
+        if "params" in rows and rows["params"].nunique() > 1:
             raise ValueError(f"frame must hold one setting of {name}, got several: choose")
     wide = frame.pivot_table(index="seed", columns="method", values=column)
     if not {method, over} <= set(wide.columns):

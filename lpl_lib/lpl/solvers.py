@@ -26,6 +26,8 @@ from lpl_lib.checks import BaseLoss, check_count, check_number
 from lpl_lib.lpl.gradients import ascent_direction, class_gradient, unit_rows
 from lpl_lib.lpl.groups import ClassGroups
 
+MOST_STEPS = 10_000  # of a walk: more would take hours
+
 
 class Solver(Protocol):
     """Maps logits, targets and signed radii to ``delta``; see the module's text."""
@@ -203,7 +205,13 @@ def walk(
     steps = torch.floor(radius.abs() / step_size + 1e-4)
     signed = step_size * radius.sign()
     walked = delta = logits.new_zeros(groups.size, logits.shape[1])
-    for k in range(math.floor(largest / step_size + 1e-4)):
+    most = math.floor(largest / step_size + 1e-4)
+    if most > MOST_STEPS:
+        limit = (
+            f"step_size must reach the bound {largest:g} in at most {MOST_STEPS:,} steps"
+        )
+        raise ValueError(f"{limit}, got {step_size:g}")
+    for k in range(most):
         moved = groups.expand(walked).add_(logits)
         gradient = class_gradient(moved, targets, groups, base_loss)
         walked = walked.addcmul(signed, scaled(gradient, groups))

@@ -10,13 +10,7 @@ from lpl_lib.book.exercises.checker import Checker
 _Pair = tuple[float, float]
 
 
-def errors(
-    m: float,
-    K: float,
-    V: float,
-    eps_plus: float,
-    eps_minus: float,  # noqa: N803
-) -> tuple[float, float]:
+def errors(m: float, K: float, V: float, eps_plus: float, eps_minus: float) -> _Pair:  # noqa: N803
     """Return the class errors at the smallest perturbed risk; standard deviation 1."""
     shift = (eps_plus - eps_minus) / 2
     return _at(m, K, shift + _best(m - (eps_plus + eps_minus) / 2, K, V))
