@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import nbformat
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +15,7 @@ from lpl_lib import LogitAdjustment, Perturbation, PerturbedLoss
 from lpl_lib.book.family import FAMILY, Member, family_table
 from lpl_lib.book.theory.tables import consistent_parts, consistent_table
 
+CHAPTER = Path(__file__).parents[1] / "book" / "perturbing" / "02-known-methods.ipynb"
 COUNTS = [100, 40, 15, 5, 2]
 C, B, A = len(COUNTS), 400, 4
 DRAW = torch.Generator().manual_seed(0)
@@ -75,6 +79,12 @@ def test_which_error_its_table_is_consistent_for(member):
     balanced = parts is not None and torch.allclose(parts[0], prior, rtol=1e-4)
     assert balanced == (member.consistent == "balanced")
     assert (parts is None) == (member.consistent == "none")
+
+
+def test_chapter_2_shows_the_table():
+    """A cell that printed it would show its formulas as text."""
+    cells = nbformat.read(CHAPTER, 4).cells
+    assert family_table() in [cell.source for cell in cells]
 
 
 def test_the_table_has_a_row_for_each():

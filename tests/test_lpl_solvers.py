@@ -356,7 +356,5 @@ def test_solvers_are_known_by_name():
 def test_a_walk_of_a_hundred_thousand_steps_is_refused(solver):
     """Fault 18: a bound of a million took hours a batch."""
     u, y = random_batch([0, 0, 1], 3)[:2]
-    with pytest.raises(
-        ValueError, match=r"reach the bound 1000 in at most 10,000 steps"
-    ):
+    with pytest.raises(ValueError, match=r"reach the bound 1000 in at most 10,000 steps"):
         PerturbedLoss(LPL(3, FixedBound(1000.0), solver=solver))(u.requires_grad_(), y)
