@@ -137,7 +137,7 @@ class PerturbedLoss(FullPrecision):
                 return loss
         if self.task == "multilabel":
             return self._of_labels(logits, targets)
-        if getattr(logits, "ndim", 2) < 3:
+        if getattr(logits, "ndim", 2) < 3 or not isinstance(targets, Tensor):
             return self._of_classes(logits, targets)
         loss = self._of_classes(*as_rows(logits, targets))
         return loss.view(targets.shape) if loss.ndim else loss
@@ -149,8 +149,9 @@ class PerturbedLoss(FullPrecision):
         perturbation = self._active
         if perturbation is not None and perturbation.couples:
             return None
-        usual = type(logits) is Tensor and logits.ndim == 2 and logits.dtype in FULL
-        if not usual or logits.shape[1] != (self._num_classes or logits.shape[1]):
+        if type(logits) is not Tensor or logits.ndim != 2 or logits.dtype not in FULL:
+            return None
+        if not len(logits) or logits.shape[1] != (self._num_classes or logits.shape[1]):
             return None
         reads = self._reads(logits)
         if not reads and self.check_values is None and not logits.is_cuda:
@@ -172,9 +173,8 @@ class PerturbedLoss(FullPrecision):
             known = ~targets.isnan() & (targets != self.ignore_index)
             values = targets.where(known, 0)
             targets = targets.where(known, math.nan)  # which no group of a label holds
-        soft = all(
-            getattr(part, "allows_soft_labels", True) for part in (perturbation, base)
-        )
+        parts = (perturbation, base)
+        soft = all(getattr(part, "allows_soft_labels", True) for part in parts)
         if self._reads(logits):
             check_label_values(values, soft=soft)
         elif checks_later(logits):
@@ -200,9 +200,8 @@ class PerturbedLoss(FullPrecision):
             asked=self._asked,
             values=self.check_values,
         )
-        kept = logits if rows is None else logits[rows]
+        moved = kept = logits if rows is None else logits[rows]
         targets = targets if rows is None else targets[rows]
-        moved = kept
         if perturbation is not None and (len(targets) or several_processes()):
             perturbation.keep_rows(rows)
             moved = perturbation.move(kept, targets)

@@ -169,3 +169,8 @@ def test_runs_that_diverged_are_named():
     runs = [run("LPL", 0, [6, 6, 6]), run("LPL", 1, [0, 0, 0]) | {"diverged": True}]
     assert "LPL, seed 1: diverged, counted as 0" in accuracies(runs)
     assert "diverged" not in accuracies(runs[:1])
+
+
+def test_a_difference_to_a_method_that_is_not_there():
+    with pytest.raises(ValueError, match="over must name methods of the table, got 'CE'"):
+        differences([run("LPL", 0, [6, 6, 6])], over=["CE"])

@@ -133,6 +133,14 @@ def test_a_batch_of_which_nothing_counts(perturbation, base):
 
 
 @pytest.mark.parametrize("perturbation", [None, LogitAdjustment(COUNTS), LPL(4)])
+def test_an_empty_batch_is_no_nan_where_values_are_not_read(perturbation):
+    """As on a GPU: torch's mean of nothing is NaN, and nobody would look."""
+    criterion = PerturbedLoss(perturbation, check_values=False)
+    with pytest.raises(ValueError, match=r"at least one sample .* got \(0, 4\)"):
+        criterion(torch.zeros(0, 4), torch.zeros(0).long())
+
+
+@pytest.mark.parametrize("perturbation", [None, LogitAdjustment(COUNTS), LPL(4)])
 def test_a_label_out_of_range_beside_ignored_ones(perturbation):
     u = random_batch(TARGETS, 4)[0]
     y = torch.tensor([0, 1, -100, 2, 4, 0])
@@ -268,6 +276,11 @@ def test_isda_of_tokens():
         criterion = PerturbedLoss(ISDA(head))
         losses.append(criterion(logits(), targets))
     torch.testing.assert_close(*losses)
+
+
+def test_places_with_a_list_of_targets():
+    with pytest.raises(ValueError, match="logits must have shape"):
+        PerturbedLoss(LPL(4))(torch.zeros(2, 4, 3), [[0, 1, 2], [0, 1, 2]])
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (3, 5), (30,)])

@@ -118,6 +118,9 @@ def summary(frame: pd.DataFrame, over: Sequence[str] = ()) -> pd.DataFrame:
     import pandas as pd
 
     out = []
+    for other in over:
+        if other not in set(frame["method"]):
+            raise ValueError(f"over must name methods of the table, got {other!r}")
     several = frame.groupby("method")["params"].nunique().max() > 1
     for (method, params), rows in frame.groupby(["method", "params"], sort=False):
         row = {"method": f"{method} {params}".strip() if several else method}
