@@ -62,9 +62,9 @@ def resident_epoch(images: Tensor, normalise: Normalise) -> Iterator[Tensor]:
     device = images.device
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(images), generator=generator).to(device)
-    draws = draw(len(images), 4, True, generator).to(device)
+    draws = [part.to(device) for part in draw(len(images), 4, True, generator)]
     for chosen in order.split(BATCH):
-        yield normalise(crop_and_flip(images[chosen], draws.at(chosen), 4))
+        yield normalise(crop_and_flip(images[chosen], [part[chosen] for part in draws], 4))
 
 
 def rate(batches: Iterator[Tensor], device: torch.device) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import multiprocessing
 import os
@@ -125,6 +124,10 @@ def ends(child: BaseProcess, within: float) -> bool:
     return done
 
 
+def written(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
 @pytest.mark.process
 def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path):
     """Fault 19: temporary files had names that can be foretold, and stayed after a kill.
@@ -185,9 +188,9 @@ def test_twenty_kills_change_no_number_and_leave_no_file(tmp_path, monkeypatch):
     fork = multiprocessing.get_context("fork")
     for _ in range(20):
         child = fork.Process(target=run_all, args=([run], *places), kwargs=options)
-        before = state.stat().st_mtime_ns if state.exists() else 0
+        before = written(state)
         child.start()
-        while child.is_alive() and (not state.exists() or state.stat().st_mtime_ns == before):
+        while child.is_alive() and written(state) == before:
             time.sleep(0.001)
         kills += not ends(child, 0.02 * draw.random())
     run_all([run], *places, **options)

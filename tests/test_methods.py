@@ -59,10 +59,10 @@ def test_a_sum_adds_perturbations_in_its_order():
     adjusted = u + LogitAdjustment(COUNTS, 0.5)(u, y)
     expected = F.cross_entropy(adjusted + LPL(COUNTS, 2.0)(adjusted, y), y)
     torch.testing.assert_close(method.criterion(u, y), expected)
-    labels = build_method("NTR + LPL", Facts(COUNTS, 42), "multilabel", scale=2.0)
+    labels = build_method("DB-Focal + LPL", Facts(COUNTS, 42), "multilabel", scale=2.0)
     kinds = [type(part) for part in labels.criterion.perturbation.parts.values()]
     assert MultilabelLPL in kinds
-    assert labels.criterion.base_loss.scale == 2.0
+    assert labels.criterion.base_loss.loss.scale == 2.0
 
 
 def test_lpl_is_the_one_that_its_name_and_parameters_say():
@@ -73,13 +73,11 @@ def test_lpl_is_the_one_that_its_name_and_parameters_say():
     torch.testing.assert_close(lpl(extra=2.0)(u, y), LPL(COUNTS, 2.0)(u, y))
     assert lpl("LPL, fixed", epsilon=2.0).bound(None, torch.ones(4)).tolist() == [2] * 4
     assert lpl(split="reversed", num_head=1).split(None).tolist() == [1, -1, -1, -1]
-    sided = lpl(epsilon=2.0, extra=0.0, lowered=0.0, num_head=2)
-    signs = sided.split(None)
-    assert sided.bound(None, signs).tolist() == [0, 0, 2, 2]
+    assert lpl(only="raised", num_head=2).split(None).tolist() == [0, 0, 1, 1]
+    lowered = lpl(only="lowered", num_head=2)
+    assert lowered.split(None).tolist() == [-1, -1, 0, 0]
+    assert not lowered(u, y)[y > 1].any()
     assert lpl("LPL, by confidence", epsilon=1.0, threshold=0.5).split.threshold == 0.5
-    attached = lpl(attached=True, extra=2.0)(u.requires_grad_(), y)
-    assert attached.requires_grad
-    torch.testing.assert_close(attached.detach(), LPL(COUNTS, 2.0)(u.detach(), y))
 
 
 def test_post_hoc_adjustment_trains_plainly_and_shifts_the_test():
@@ -91,9 +89,10 @@ def test_post_hoc_adjustment_trains_plainly_and_shifts_the_test():
 def test_ldam_defers_its_weights():
     method = build_method("LDAM-DRW", Facts(COUNTS), start=0.5)
     weight = method.criterion.base_loss.weight
-    method.additions(4)["at_epoch"](0.4)
+    (at_epoch,) = method.at_epoch
+    at_epoch(0.4)
     assert weight.tolist() == [1] * 4
-    method.additions(4)["at_epoch"](0.5)
+    at_epoch(0.5)
     assert weight[3] > weight[0]
 
 
@@ -131,4 +130,4 @@ def test_two_base_losses_do_not_fuse():
 
 def test_hyper_parameters_of_a_sum_are_those_of_its_parts():
     assert hyper_parameters("LA + ISDA") == ["tau", "strength"]
-    assert hyper_parameters("DB", "multilabel") == ["kappa", "scale", "mu"]
+    assert hyper_parameters("DB-Focal", "multilabel") == ["kappa", "scale", "mu"]

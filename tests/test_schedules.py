@@ -31,16 +31,6 @@ def test_one_cycle_is_torchs(steps):
     assert ours == pytest.approx(torchs(make, steps), rel=1e-9)
 
 
-def test_cosine_is_torchs():
-    def make(optimiser):
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 60)
-
-    ours = [
-        rate_factor(Recipe(epochs=10, schedule="cosine"), step, 6) for step in range(60)
-    ]
-    assert ours == pytest.approx(torchs(make, 60), rel=1e-6)
-
-
 def test_the_protocol_of_ldam():
     step = {"schedule": "step", "milestones": (160, 180), "gamma": 0.01}
     ldam = Recipe(epochs=200, warmup_epochs=5, **step)
@@ -52,7 +42,7 @@ def test_the_protocol_of_ldam():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one-cycle"])
+@pytest.mark.parametrize("schedule", ["step", "one-cycle"])
 def test_the_shortest_trainings(schedule, steps):
     recipe = Recipe(epochs=steps, schedule=schedule)
     rates = [rate_factor(recipe, step, 1) for step in range(steps)]

@@ -11,9 +11,8 @@ from lpl_lib.lab.scores import Record, class_mean, class_scores
 if TYPE_CHECKING:  # at run time where it is used: it is slow to import
     import pandas as pd
 
-RATIOS = (100, 50, 10)
-BOUNDS = (1.0, 2.0, 3.0, 4.0, 8.0)
-ELSEWHERE = {"ratio": "data.imbalance_ratio", "batch_size": "recipe.batch_size"}
+RATIOS = (100, 10)
+BOUNDS = (1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -24,29 +23,22 @@ class Setting:
         ratio: largest over smallest class of the training set.
         epsilon: bound that all classes have, in nats; with ``extra=0`` it is fixed.
         extra: what is added to some classes' bounds at most (varied bounds).
-        raised, lowered: factors on the bounds of the classes on either side.
+        only: ``"raised"`` or ``"lowered"``: the side that is moved.
         split: ``"rank"``, ``"confidence"`` or ``"reversed"``.
         num_head: how many classes are the head, if classes are split by rank.
         threshold: of the confidence; ``None`` takes the mean over classes.
-        decay: of the running confidence; ``None`` takes each batch by itself.
-        solver: ``"l2"``, ``"linf"``, ``"pgd"`` or ``"algorithm1"`` (with steps of 0.25).
-        attached: whether the gradient flows through ``delta`` too.
-        batch_size: images a step.
+        solver: ``"l2"``, ``"linf"`` or ``"algorithm1"`` (with steps of 0.25).
         adjusted: LA comes first (Eq. 15).
     """
 
     ratio: int = 100
     epsilon: float = 0.0
     extra: float = 0.0
-    raised: float = 1.0
-    lowered: float = 1.0
+    only: Literal["raised", "lowered"] | None = None
     split: Literal["rank", "confidence", "reversed"] = "rank"
     num_head: int = 4
     threshold: float | None = None
-    decay: float | None = None
-    solver: Literal["l2", "linf", "pgd", "algorithm1"] = "l2"
-    attached: bool = False
-    batch_size: int = 64
+    solver: Literal["l2", "linf", "algorithm1"] = "l2"
     adjusted: bool = False
 
     @property
@@ -71,7 +63,9 @@ class Setting:
         if "LPL" in self.method:
             changed["extra"] = self.extra
             changed |= {"step_size": 0.25} if self.solver == "algorithm1" else {}
-        return {ELSEWHERE.get(name, name): value for name, value in changed.items()}
+        return {
+            name.replace("ratio", "data.imbalance_ratio"): v for name, v in changed.items()
+        }
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:

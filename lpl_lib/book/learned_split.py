@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -53,8 +51,7 @@ def fit_meta_split(
     torch.Size([2, 10])
     """
     lpl = learned_lpl(last_linear(net)[1].out_features, epsilon)
-    split: Any = lpl.split
-    hook = LookAhead(split, epsilon, meta, meta_lr)
+    hook = LookAhead(lpl, meta, meta_lr)
     criterion = PerturbedLoss(lpl if before is None else before + lpl)
     check_number(lr, "lr", strict=True)
     recipe = Recipe(epochs=check_count(epochs, "epochs"), lr=lr)

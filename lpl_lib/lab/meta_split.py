@@ -178,8 +178,7 @@ class LookAhead:
     the meta set and two forward passes more than a step of plain training.
 
     Args:
-        split: that is learned; it belongs to the perturbation of the criterion.
-        epsilon: the largest bound, in nats.
+        lpl: :func:`learned_lpl`, in the criterion; its split is learned.
         meta: a small balanced set. All of it is used in each step.
         meta_lr: step size of Adam on ``a``, > 0.
 
@@ -187,15 +186,13 @@ class LookAhead:
         history: soft signs :math:`\tanh a_c` after each step, ``(C,)`` each.
     """
 
-    def __init__(
-        self, split: MetaSplit, epsilon: float, meta: LabelledImages, meta_lr: float = 0.1
-    ) -> None:
+    def __init__(self, lpl: LPL, meta: LabelledImages, meta_lr: float = 0.1) -> None:
         if len(meta.targets) == 0:
             raise ValueError("meta must hold at least one image, got none")
-        self.split, self.epsilon, self.meta = split, epsilon, meta
-        self.optimiser = torch.optim.Adam(
-            split.parameters(), lr=check_number(meta_lr, "meta_lr", strict=True)
-        )
+        self.split: Any = lpl.split
+        self.epsilon, self.meta = lpl.bound.largest, meta
+        step = check_number(meta_lr, "meta_lr", strict=True)
+        self.optimiser = torch.optim.Adam(self.split.parameters(), lr=step)
         self.history: list[Tensor] = []
 
     def __call__(

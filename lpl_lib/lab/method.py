@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,7 +58,7 @@ class Method:
         posthoc: ``(C,)``, subtracted from the test logits.
         at_epoch: called before each epoch with the share of training done, in [0, 1).
         sampler: draws the order of an epoch.
-        mixup, cutmix: parameters of the Beta distribution; 0 for none.
+        mixup: parameter of mix-up's Beta distribution; 0 for none.
         hook: called in each step, see :class:`lpl_lib.lab.training.Hook`.
     """
 
@@ -71,7 +72,6 @@ class Method:
     at_epoch: tuple[Callable[[float], object], ...] = ()
     sampler: Sampler | None = None
     mixup: float = 0.0
-    cutmix: float = 0.0
     hook: Hook | None = None
 
     @cached_property
@@ -102,31 +102,19 @@ class Method:
 
     def additions(self, num_classes: int) -> dict[str, Any]:
         """Return what the training loop is to do besides, as its keyword arguments."""
-
-        def at_epoch(share: float) -> None:
-            for call in self.at_epoch:
-                call(share)
-
         return {
-            "at_epoch": at_epoch,
+            "at_epoch": self.at_epoch,
             "sampler": self.sampler,
             "mixer": self._mixer(num_classes),
             "hook": self.hook,
         }
 
     def _mixer(self, num_classes: int) -> Mixer | None:
-        if not self.mixup and not self.cutmix:
+        if not self.mixup:
             return None
         from timm.data.mixup import Mixup  # here, not above: it is slow to import
 
-        # CutMix in every second batch, as its authors; mix-up in each
-        return Mixup(
-            mixup_alpha=self.mixup,
-            cutmix_alpha=self.cutmix,
-            prob=1.0 if self.mixup else 0.5,
-            label_smoothing=0.0,
-            num_classes=num_classes,
-        )
+        return Mixup(self.mixup, label_smoothing=0.0, num_classes=num_classes)
 
 
 def fuse(methods: Sequence[Method]) -> Method:
@@ -146,30 +134,23 @@ def fuse(methods: Sequence[Method]) -> Method:
     return reduce(_both, methods, Method(task=methods[0].task))
 
 
-def _both(one: Method, other: Method) -> Method:
-    def only(name: str) -> Any:
-        found = [p for p in (getattr(one, name), getattr(other, name)) if p is not None]
-        if len(found) > 1:
-            raise ValueError(f"two methods bring a {name}: they do not fuse")
-        return found[0] if found else None
+_TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
+    **dict.fromkeys(("perturbation", "posthoc", "at_epoch"), operator.add),
+    **dict.fromkeys(("gamma", "smoothing", "mixup", "task"), max),
+    "weight": operator.mul,
+}
+"""How what two methods bring is taken together; of anything else there is one."""
 
-    def total(name: str, combine: Callable[[Any, Any], Any]) -> Any:
+
+def _both(one: Method, other: Method) -> Method:
+    def together(name: str) -> Any:
         a, b = getattr(one, name), getattr(other, name)
-        return b if a is None else a if b is None else combine(a, b)
+        if a is None or b is None:
+            return b if a is None else a
+        if name not in _TOGETHER:
+            raise ValueError(f"two methods bring a {name}: they do not fuse")
+        return _TOGETHER[name](a, b)
 
     if one.task != other.task:
         raise ValueError(f"task must be the same, got {one.task} and {other.task}")
-    return Method(
-        perturbation=total("perturbation", lambda a, b: a + b),
-        gamma=max(one.gamma, other.gamma),
-        smoothing=max(one.smoothing, other.smoothing),
-        weight=total("weight", lambda a, b: a * b),
-        base_loss=only("base_loss"),
-        task=one.task,
-        posthoc=total("posthoc", lambda a, b: a + b),
-        at_epoch=one.at_epoch + other.at_epoch,
-        sampler=only("sampler"),
-        mixup=max(one.mixup, other.mixup),
-        cutmix=max(one.cutmix, other.cutmix),
-        hook=only("hook"),
-    )
+    return Method(**{field.name: together(field.name) for field in fields(Method)})

@@ -18,11 +18,9 @@ from lpl_lib.base_losses import class_balanced_weights
 from lpl_lib.checks import Task
 from lpl_lib.isda import ISDA
 from lpl_lib.lab import label_methods as labels
-from lpl_lib.lab.attached import AttachedLPL
 from lpl_lib.lab.method import Facts, Method, fuse
 from lpl_lib.lab.released import ReleasedWalk
-from lpl_lib.lab.variants import PGD
-from lpl_lib.lpl import LPL, Bound, ClassStatistics, RankSplit, Solver, Split
+from lpl_lib.lpl import LPL, Bound, RankSplit, Solver, Split
 from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, log_prior
 
 COSINE_SCALE = 30.0  # of LDAM's cosine head, as in its authors' code
@@ -69,11 +67,6 @@ def smoothing(facts: Facts, smoothing: float = 0.1) -> Method:
     return Method(smoothing=smoothing)
 
 
-def class_weights(facts: Facts) -> Method:
-    """Weights ``N / (C n_c)``, whose mean over the samples is 1."""
-    return Method(weight=_inverse_frequency(facts.counts))
-
-
 def class_balanced(facts: Facts, beta: float = 0.9999) -> Method:
     """:func:`~lpl_lib.class_balanced_weights`."""
     return Method(weight=class_balanced_weights(facts.counts, beta))
@@ -105,11 +98,6 @@ def logit_adjustment(facts: Facts, tau: float = 1.0) -> Method:
     return Method(LogitAdjustment(facts.counts, tau))
 
 
-def balanced_softmax(facts: Facts) -> Method:
-    """``log n`` added to the logits: logit adjustment with ``tau = 1``."""
-    return Method(LogitAdjustment(facts.counts))
-
-
 def posthoc_adjustment(facts: Facts, tau: float = 1.0) -> Method:
     """Plain training; ``tau log pi`` is taken off the test logits."""
     return Method(posthoc=tau * log_prior(facts.counts).float())
@@ -132,30 +120,6 @@ def isda(facts: Facts, strength: float = 0.5) -> Method:
     return Method(augmented, at_epoch=(at_epoch,))
 
 
-class SidedBound(Bound):
-    """Another bound, times one factor for the raised and one for the lowered classes.
-
-    Args:
-        bound: of all classes.
-        raised, lowered: factors, >= 0, for signs +1 and -1.
-
-    >>> bound = SidedBound(pieces.FixedBound(2.0), raised=1.0, lowered=0.0)
-    >>> bound(None, torch.tensor([1.0, -1.0]))
-    tensor([2., 0.])
-    """
-
-    def __init__(self, bound: Bound, raised: float, lowered: float) -> None:
-        super().__init__()
-        self.bound, self.raised, self.lowered = bound, raised, lowered
-        self.num_classes = bound.num_classes
-        self.uses_confidence = bound.uses_confidence
-        self.largest = bound.largest * max(raised, lowered)
-
-    def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
-        factor = torch.where(signs > 0, self.raised, self.lowered)
-        return self.bound(statistics, signs) * factor
-
-
 def lpl(
     facts: Facts,
     epsilon: float = 0.0,
@@ -164,11 +128,8 @@ def lpl(
     split: Literal["rank", "reversed", "confidence"] | None = None,
     num_head: int | None = None,
     threshold: float | None = None,
-    raised: float = 1.0,
-    lowered: float = 1.0,
+    only: Literal["raised", "lowered"] | None = None,
     step_size: float = 0.1,
-    decay: float | None = None,
-    attached: bool = False,
 ) -> Method:
     """:class:`~lpl_lib.LPL` with bounds from ``epsilon`` up to ``epsilon + extra``.
 
@@ -178,14 +139,12 @@ def lpl(
     Args:
         facts: of the problem; ``split`` and ``threshold`` may say otherwise.
         epsilon, extra: the bound, in nats.
-        solver: ``"l2"``, ``"linf"``, ``"pgd"`` or ``"algorithm1"`` (with ``step_size``).
+        solver: ``"l2"``, ``"linf"`` or ``"algorithm1"`` (with ``step_size``).
         split: ``"reversed"`` raises the ``num_head`` most frequent classes.
         num_head: how many classes are the head, if classes are split by rank.
         threshold: of the confidence; ``None`` takes the mean over classes.
-        raised, lowered: factors on the bounds of the classes on either side.
+        only: the side, of a split by rank, that is moved; ``None`` moves both.
         step_size: of Algorithm 1.
-        decay: of the running confidence; ``None`` takes each batch by itself.
-        attached: whether the gradient flows through ``delta`` too.
     """
     counts, by = facts.counts, split or facts.split
     bound: Bound = pieces.FixedBound(epsilon)
@@ -194,18 +153,19 @@ def lpl(
         if extra:
             bound = pieces.ConfidenceBound(epsilon, extra)
     else:
-        division = RankSplit(counts, num_head)
+        division = rank = RankSplit(counts, num_head)
         if by == "reversed":  # the rarest are lowered
-            raised_ones = int((division(None) < 0).sum())
-            division = RankSplit(1 / counts, len(counts) - raised_ones)
+            raised_ones = int((rank.signs < 0).sum())
+            division = rank = RankSplit(1 / counts, len(counts) - raised_ones)
+        if only:
+            low, high = (0, 1) if only == "raised" else (-1, 0)
+            rank.signs.clamp_(low, high)
         if extra:
             bound = pieces.FrequencyBound(counts, epsilon, extra)
-    if (raised, lowered) != (1.0, 1.0):
-        bound = SidedBound(bound, raised, lowered)
-    stepping: dict[str, Solver] = {"algorithm1": pieces.Algorithm1(step_size), "pgd": PGD()}
-    chosen = stepping.get(solver, solver)
-    kind = AttachedLPL if attached else LPL
-    return Method(kind(len(counts), bound, split=division, solver=chosen, decay=decay))
+    chosen: Solver | str = (
+        pieces.Algorithm1(step_size) if solver == "algorithm1" else solver
+    )
+    return Method(LPL(len(counts), bound, split=division, solver=chosen))
 
 
 def learned_split(facts: Facts, epsilon: float = 1.0) -> Method:
@@ -215,8 +175,7 @@ def learned_split(facts: Facts, epsilon: float = 1.0) -> Method:
     if facts.meta is None:
         raise ValueError("meta must be a set to learn the split with: data.meta = 5")
     perturbation = learned_lpl(len(facts.counts), epsilon)
-    split: Any = perturbation.split
-    return Method(perturbation, hook=LookAhead(split, epsilon, facts.meta))
+    return Method(perturbation, hook=LookAhead(perturbation, facts.meta))
 
 
 def released_walk(
@@ -233,7 +192,7 @@ def released_walk(
 
 def balanced_sampling(facts: Facts) -> Method:
     """Samples drawn so that all classes are equally likely."""
-    weights = _inverse_frequency(facts.counts)
+    weights = 1 / facts.counts.float()
 
     def order(targets: Tensor, draw: torch.Generator) -> Tensor:
         size = len(targets)
@@ -247,16 +206,7 @@ def mix_up(facts: Facts, alpha: float = 0.2) -> Method:
     return Method(mixup=alpha)
 
 
-def cut_mix(facts: Facts, alpha: float = 1.0) -> Method:
-    """CutMix of Yun et al. 2019, by timm, in every second batch."""
-    return Method(cutmix=alpha)
-
-
-def _inverse_frequency(counts: Tensor) -> Tensor:
-    return counts.sum() / (len(counts) * counts.float())
-
-
-_FIXED, _ALG = {"extra": 0.0}, {"solver": "algorithm1"}
+_FIXED = {"extra": 0.0}
 _COLUMNS = {"norms": "columns"}
 
 METHODS: dict[Task, dict[str, Entry]] = {
@@ -264,11 +214,9 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "cross-entropy": Entry(plain),
         "focal loss": Entry(focal),
         "label smoothing": Entry(smoothing),
-        "class weights": Entry(class_weights, corrects_prior=True),
         "class-balanced weights": Entry(class_balanced, corrects_prior=True),
         "balanced sampling": Entry(balanced_sampling, corrects_prior=True),
         "mix-up": Entry(mix_up),
-        "CutMix": Entry(cut_mix),
         "LDAM": Entry(ldam, {"scale": COSINE_SCALE}, cosine=True),
         "LDAM, linear head": Entry(ldam, {"scale": 1.0}),
         "LDAM-DRW": Entry(ldam_drw, cosine=True),
@@ -276,15 +224,11 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "post-hoc LA": Entry(
             posthoc_adjustment, corrects_prior=True, trains_as="cross-entropy"
         ),
-        "balanced softmax": Entry(balanced_softmax, corrects_prior=True),
         "VS": Entry(vector_scaling, corrects_prior=True),
         "ISDA": Entry(isda),
         "LPL": Entry(lpl),
         "LPL, fixed": Entry(lpl, _FIXED),
         "LPL, linf": Entry(lpl, {"solver": "linf"}),
-        "LPL, fixed, linf": Entry(lpl, _FIXED | {"solver": "linf"}),
-        "LPL, Algorithm 1": Entry(lpl, _ALG),
-        "LPL, fixed, Algorithm 1": Entry(lpl, _FIXED | _ALG),
         "LPL, by confidence": Entry(
             lpl, _FIXED | {"split": "confidence", "solver": "linf"}
         ),
@@ -297,21 +241,16 @@ METHODS: dict[Task, dict[str, Entry]] = {
     },
     "multilabel": {
         "BCE": Entry(labels.bce),
-        "focal loss": Entry(labels.label_focal),
         "ASL": Entry(labels.asl),
-        "RS-BCE": Entry(labels.class_aware),
-        "R-BCE": Entry(labels.rebalanced),
         "LA": Entry(labels.label_adjustment, corrects_prior=True),
-        "NTR": Entry(labels.tolerant, {"loss": None}),
-        "DB": Entry(labels.distribution_balanced, {"loss": None}),
-        "DB-Focal": Entry(labels.distribution_balanced, {"loss": labels.BALANCED_FOCAL}),
+        "DB-Focal": Entry(labels.balanced_focal),
         "LPL": Entry(labels.label_lpl),
     },
 }
 """All methods by task and name; sums of them, ``A + B``, are methods too.
 
 LPL varies its bounds and is solved by ``"l2"`` where the name does not say otherwise; the
-walks are those of chapter 14; RS-BCE is BCE with class-aware sampling.
+walks are those of chapter 14.
 """
 
 

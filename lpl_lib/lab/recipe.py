@@ -12,8 +12,8 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Whole = Annotated[int, Meta(ge=0, le=2**32 - 1)]  # the largest seed that NumPy takes
 Number = Annotated[float, Meta(ge=0, le=1e9)]
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
-Schedule = Literal["constant", "step", "cosine", "one-cycle"]
-Precision = Literal["no", "bf16", "fp16"]
+Schedule = Literal["step", "one-cycle"]
+Precision = Literal["no", "bf16"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -38,8 +38,8 @@ class Recipe(Section, frozen=True, kw_only=True):
         padding: of the random crop; see :func:`lpl_lib.lab.augment.crop_and_flip`.
         flip: mirror each image or not, at random.
         precision: ``"no"`` (float32; on newer NVIDIA GPUs cuDNN convolves in TF32, as
-            torch has it by default), ``"bf16"`` or ``"fp16"`` autocast. Logits reach the
-            loss as float32.
+            torch has it by default) or ``"bf16"`` autocast. Logits reach the loss as
+            float32.
     """
 
     epochs: Count

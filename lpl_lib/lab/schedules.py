@@ -1,4 +1,4 @@
-"""The learning rate as a function of time: warm-up, steps, cosine, one cycle."""
+"""The learning rate as a function of time: warm-up, steps, one cycle."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ def rate_factor(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     state of a scheduler. In the first ``warmup_epochs`` the factor grows epoch by epoch,
     linearly from ``1 / warmup_epochs``, as in LDAM's code. The schedules are
 
-    - ``"constant"``;
-    - ``"step"``: multiplied by ``gamma`` from each milestone on;
-    - ``"cosine"``: from 1 to 0 (Loshchilov and Hutter 2017);
+    - ``"step"``: multiplied by ``gamma`` from each milestone on; constant without one;
     - ``"one-cycle"``: up from 1/25 during 30% of the steps and down to 4e-6, along cosines
       (Smith and Topin 2018, as torch's ``OneCycleLR`` has it); without warm-up.
 
@@ -38,12 +36,7 @@ def rate_factor(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         return _along_cosine(1.0, 1 / 25e4, (step - top) / (steps - 1 - top))
     if epoch < recipe.warmup_epochs:
         return (epoch + 1) / recipe.warmup_epochs
-    if recipe.schedule == "step":
-        return recipe.gamma ** sum(epoch >= milestone for milestone in recipe.milestones)
-    if recipe.schedule == "cosine":
-        begun = recipe.warmup_epochs * steps_per_epoch
-        return _along_cosine(1.0, 0.0, (step - begun) / max(steps - begun, 1))
-    return 1.0
+    return recipe.gamma ** sum(epoch >= milestone for milestone in recipe.milestones)
 
 
 def _along_cosine(start: float, end: float, share: float) -> float:

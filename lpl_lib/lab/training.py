@@ -13,13 +13,12 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.utils.deterministic
 from torch import Tensor, nn
 
@@ -89,14 +88,13 @@ def fit(
     epochs: int,
     batch_size: int = 64,
     lr: float = 0.1,
-    momentum: float = 0.9,
     weight_decay: float = 5e-4,
     seed: int = 0,
     progress: bool | None = None,
 ) -> list[float]:
     """Train ``model`` in place; return the mean training loss of each epoch.
 
-    SGD with Nesterov momentum and a one-cycle learning rate (Smith and Topin 2018). The
+    SGD with Nesterov momentum 0.9 and a one-cycle learning rate (Smith and Topin 2018). The
     batches' order comes from ``seed`` alone, so that methods can be compared on the
     same batches. The model decides the device.
 
@@ -109,7 +107,7 @@ def fit(
         batch_size: images a step, >= 1. A last batch of a single image is left out,
             since batch normalisation has no variance there.
         lr: highest learning rate, > 0.
-        momentum, weight_decay: of SGD.
+        weight_decay: of SGD, on all parameters.
         seed: of the batches' order.
         progress: show a progress bar; ``None``, the default, does so on a terminal.
 
@@ -128,8 +126,6 @@ def fit(
         epochs=check_count(epochs, "epochs"),
         batch_size=check_count(batch_size, "batch_size"),
         lr=check_number(lr, "lr", strict=True),
-        momentum=check_number(momentum, "momentum"),
-        nesterov=momentum > 0,
         weight_decay=check_number(weight_decay, "weight_decay"),
     )
     return train(model, criterion, data, recipe, seed=seed, progress=progress).loss
@@ -156,7 +152,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int = 0,
-    at_epoch: Callable[[float], object] | None = None,
+    at_epoch: Sequence[Callable[[float], object]] = (),
     sampler: Sampler | None = None,
     mixer: Mixer | None = None,
     hook: Hook | None = None,
@@ -168,16 +164,13 @@ def train(
 ) -> Trained:
     """Train ``net`` in place on its device and leave it in evaluation mode.
 
-    In several processes each takes its part of every batch, gradients are averaged, and
-    the first keeps checkpoints.
-
     Args:
         net: maps images to logits. Draw its weights under ``torch.manual_seed(seed)``.
         criterion: as for :func:`fit`.
         data: images as the net takes them, float32 or uint8, and targets.
         recipe: how.
         seed: of batches, augmentation and whatever is drawn in the net.
-        at_epoch: called before each epoch with the share of training done, in [0, 1).
+        at_epoch: all called before each epoch with the share of training done, in [0, 1).
         sampler: draws an epoch's order; default, each image once.
         mixer: mixes each batch; an odd last image of a batch is left out.
         hook: called before each step.
@@ -193,6 +186,8 @@ def train(
         DivergedError: the loss is not finite at an epoch's end.
         PausedError: time is up; the state is kept, if there is a checkpoint.
     """
+    from tqdm import tqdm  # here, not above: it is for terminals
+
     if len(data.targets) == 0:
         raise ValueError("data must hold at least one image, got none")
     device = next(net.parameters()).device
@@ -208,13 +203,7 @@ def train(
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
     )
-    scaler = torch.GradScaler(device.type, enabled=recipe.precision == "fp16")
-    parts: dict[str, Any] = {
-        "net": net,
-        "criterion": module,
-        "optimiser": optimiser,
-        "scaler": scaler,
-    }
+    parts: dict[str, Any] = {"net": net, "criterion": module, "optimiser": optimiser}
     parts |= {} if hook is None else {"hook": hook}
     trained = Trained()
     state = checkpoint.load() if checkpoint else None
@@ -223,17 +212,16 @@ def train(
             part.load_state_dict(state[name])
         done = len(state["loss"])
         trained = Trained(state["loss"], state["seconds"], start_epoch=done)
-    step = _Step(net, criterion, recipe, optimiser, scaler, mixer, hook)
+    step = _Step(net, criterion, recipe, optimiser, mixer, hook)
     orders = _orders(data.targets, seed, sampler, start=trained.start_epoch)
     saved = time.monotonic()
-    with (
-        _reproducible(device),
-        _progress(recipe.epochs, trained.start_epoch, title, progress) as bar,
-    ):
+    shown = {"total": recipe.epochs, "initial": trained.start_epoch, "desc": title}
+    disable = None if progress is None else not progress
+    with _reproducible(device), tqdm(**shown, disable=disable) as bar:
         for epoch in range(trained.start_epoch, recipe.epochs):
             began = time.monotonic()
-            if at_epoch is not None:
-                at_epoch(epoch / recipe.epochs)
+            for call in at_epoch:
+                call(epoch / recipe.epochs)
             trained.loss.append(_one_epoch(step, data, epoch, seed, next(orders)))
             trained.seconds += time.monotonic() - began
             if not math.isfinite(trained.loss[-1]):
@@ -245,7 +233,7 @@ def train(
             late = until is not None and time.monotonic() > until
             last = epoch + 1 == recipe.epochs
             due = late or last or time.monotonic() - saved >= checkpoint_every
-            if checkpoint and due and step.rank == 0:
+            if checkpoint and due:
                 states = {name: part.state_dict() for name, part in parts.items()}
                 checkpoint.save(
                     {"loss": trained.loss, "seconds": trained.seconds, **states}
@@ -257,51 +245,33 @@ def train(
     return trained
 
 
+@dataclass(frozen=True)
 class _Step:
-    """One step of training, by one process or its share of several."""
+    """One step of training."""
 
-    def __init__(
-        self,
-        net: nn.Module,
-        criterion: Criterion,
-        recipe: Recipe,
-        optimiser: torch.optim.Optimizer,
-        scaler: torch.GradScaler,
-        mixer: Mixer | None,
-        hook: Hook | None,
-    ) -> None:
-        self.net, self.criterion, self.recipe = net, criterion, recipe
-        self.optimiser, self.scaler = optimiser, scaler
-        self.mixer, self.hook = mixer, hook
-        several = dist.is_available() and dist.is_initialized()
-        self.world, self.rank = (
-            (dist.get_world_size(), dist.get_rank()) if several else (1, 0)
-        )
-        self.model = nn.parallel.DistributedDataParallel(net) if self.world > 1 else net
-
-    def own(self, batch: Tensor) -> Tensor:
-        """Return this process's part of a batch, equally long for all."""
-        size = len(batch) // self.world
-        return batch[self.rank * size : (self.rank + 1) * size]
+    net: nn.Module
+    criterion: Criterion
+    recipe: Recipe
+    optimiser: torch.optim.Optimizer
+    mixer: Mixer | None
+    hook: Hook | None
 
     def __call__(self, images: Tensor, targets: Tensor, rate: float) -> Tensor:
         """Train on a batch; return its loss."""
         if self.mixer is not None:
             even = len(targets) // 2 * 2
             images, targets = self.mixer(images[:even], targets[:even])
-        reduced = self.recipe.precision != "no"
-        half = torch.float16 if self.recipe.precision == "fp16" else torch.bfloat16
-        with torch.autocast(images.device.type, half, enabled=reduced):
-            logits = self.model(images)
+        reduced = self.recipe.precision == "bf16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
+            logits = self.net(images)
         loss = self.criterion(logits.float() if reduced else logits, targets)
         self.optimiser.zero_grad()
-        self.scaler.scale(loss).backward()
+        loss.backward()
         if self.hook is not None:
             self.hook(self.net, self.criterion, LabelledImages(images, targets), rate)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
+        self.optimiser.step()
         return loss.detach()
 
 
@@ -328,30 +298,21 @@ def _one_epoch(
     draws = None
     if recipe.padding or recipe.flip:
         generator = torch.Generator().manual_seed(mixed)
-        draws = draw(size, recipe.padding, recipe.flip, generator).to(device)
-    step.model.train()
+        drawn = draw(size, recipe.padding, recipe.flip, generator)
+        draws = [part.to(device) for part in drawn]
+    step.net.train()
     batches = batches_of(size, recipe.batch_size)
     sums = torch.zeros(2, device=device)  # of losses, and images
     for number, batch in enumerate(batches, epoch * len(batches)):
         rate = recipe.lr * rate_factor(recipe, number, len(batches))
-        chosen = step.own(order[batch].to(device))
-        if len(chosen) == 0:
-            continue
+        chosen = order[batch].to(device)
         images = data.images[chosen]
         if draws is not None:
-            images = crop_and_flip(images, draws.at(chosen), recipe.padding)
+            own = [part[chosen] for part in draws]
+            images = crop_and_flip(images, own, recipe.padding)
         loss = step(images, data.targets[chosen], rate)
         sums += torch.stack([loss * len(chosen), loss.new_tensor(len(chosen))]).float()
-    if step.world > 1:
-        dist.all_reduce(sums)
     return float(sums[0] / sums[1])
-
-
-def _progress(epochs: int, initial: int, title: str, progress: bool | None) -> Any:
-    from tqdm import tqdm  # here, not above: it is for terminals
-
-    disable = None if progress is None else not progress
-    return tqdm(total=epochs, initial=initial, desc=title, disable=disable)
 
 
 def batches_of(size: int, batch_size: int) -> list[slice]:
