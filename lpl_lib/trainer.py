@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -39,7 +40,8 @@ class TrainerLoss(nn.Module):
 
     Raises:
         ValueError: no labels, no logits in the output; accumulated batches of a weighted
-            mean; and what :class:`~lpl_lib.PerturbedLoss` raises.
+            mean; ``label_smoothing_factor``, which the Trainer leaves out where there is a
+            ``compute_loss_func``; and what :class:`~lpl_lib.PerturbedLoss` raises.
 
     >>> output = {"logits": torch.zeros(2, 4)}  # a model's output is such a mapping
     >>> TrainerLoss()(output, torch.tensor([0, 3]), num_items_in_batch=8).item()  # log(4)/4
@@ -56,7 +58,7 @@ class TrainerLoss(nn.Module):
     ) -> None:
         super().__init__()
         criterion = PerturbedLoss(perturbation, base_loss, ignore_index=ignore_index)
-        self.criterion = criterion
+        self.criterion, self._first = criterion, True
         if model is not None:
             model.criterion = criterion
         elif any(getattr(part, "learns", False) for part in criterion.modules()):
@@ -86,6 +88,8 @@ class TrainerLoss(nn.Module):
                 "of classes 'labels'; if the Trainer drops it because the model's "
                 "forward does not take it, set remove_unused_columns=False"
             )
+        if self._first:
+            self._refuse_smoothing()
         logits = logits_of(outputs)
         self.criterion.to(logits.device)
         loss = self.criterion(logits, labels)
@@ -102,6 +106,17 @@ class TrainerLoss(nn.Module):
                 "do not add up to that of the whole"
             )
         return loss * share
+
+    def _refuse_smoothing(self) -> None:
+        """Look, in the first step, whether the calling Trainer was asked to smooth."""
+        self._first = False
+        callers = (info.frame.f_locals.get("self") for info in inspect.stack(0))
+        trainers = [it for it in callers if getattr(it, "compute_loss_func", None) is self]
+        if any(trainer.label_smoother is not None for trainer in trainers):
+            raise ValueError(
+                "label_smoothing_factor must be 0, the Trainer ignores it beside a "
+                "compute_loss_func: base_loss=nn.CrossEntropyLoss(label_smoothing=...)"
+            )
 
 
 def logits_of(outputs: Any) -> Tensor:

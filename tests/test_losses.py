@@ -151,7 +151,7 @@ def test_the_perturbation_is_a_part_of_the_criterion():
 
 @pytest.mark.parametrize("base", [None, nn.CrossEntropyLoss()])
 def test_without_gradients_nothing_is_perturbed_or_learnt(base):
-    """A validation loop that calls only ``model.eval()`` and forgets the criterion."""
+    """Fault 4: a validation loop that calls ``model.eval()`` and forgets the criterion."""
     u, y = random_batch(TARGETS, 4)[:2]
     criterion = PerturbedLoss(LogitAdjustment(COUNTS) + LPL(4, decay=0.9), base)
     before = {name: value.clone() for name, value in criterion.state_dict().items()}

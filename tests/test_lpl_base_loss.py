@@ -66,7 +66,8 @@ def test_pgd_and_many_power_steps_find_the_same_optimum_for_focal_loss():
     torch.testing.assert_close(values[0], values[1], rtol=1e-3, atol=0)
 
 
-def test_lpl_hands_its_base_loss_to_the_solver():
+def test_lpl_moves_the_base_loss_that_is_named_once():
+    """Fault 6: LPL moved the plain cross-entropy unless the loss was named twice."""
     logits, targets = batch(3)
     plain, other = LPL(C, bound=0.5), LPL(C, bound=0.5)
     criterion = PerturbedLoss(other, smoothed)
@@ -78,6 +79,7 @@ def test_lpl_hands_its_base_loss_to_the_solver():
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("solver", [Algorithm1(0.1), L2()], ids=str)
 def test_delta_is_the_same_for_every_reduction(solver, reduction):
+    """Fault 7: with ``reduction="sum"`` Algorithm 1 went 40 times as far."""
     logits, targets = batch(3)
     for smoothing in (0.0, 0.1):
         base = [

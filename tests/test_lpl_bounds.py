@@ -24,6 +24,7 @@ def test_the_fixed_bound_is_the_same_for_all():
 )
 @pytest.mark.parametrize("threshold", [None, 0.0, 0.7])
 def test_the_confidence_bound_against_numpy(threshold, q, epsilon, extra):
+    """Fault 10: it had a threshold of its own beside the split's."""
     seen = torch.ones(len(q), dtype=torch.bool)
     statistics = ClassStatistics(torch.tensor(q), seen, threshold)
     bound = ConfidenceBound(epsilon, extra)

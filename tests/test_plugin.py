@@ -135,6 +135,7 @@ def test_class_weights_weight_both_parts():
 
 
 def test_running_statistics_learn_from_the_first_class_only():
+    """Fault 17: ISDA counted each mixed sample twice."""
     head = linear(WEIGHT)
     isda = ISDA(head)
     criterion = PerturbedLoss(isda + LPL(C, decay=0.9))
@@ -197,7 +198,8 @@ NONLINEAR = {
 
 @pytest.mark.parametrize("name", NONLINEAR)
 def test_a_base_loss_that_is_not_linear_in_mixed_targets(name):
-    """Without a perturbation it is what torch makes of it; with one it is refused."""
+    """Fault 2: the training loss was doubled. Without a perturbation it is what torch
+    makes of it; with one it is refused."""
     base, target = NONLINEAR[name], mixed(0.7)
     assert torch.equal(PerturbedLoss(None, base)(LOGITS, target), base(LOGITS, target))
     criterion = PerturbedLoss(LogitAdjustment(COUNTS, tau=0.0), base)
@@ -206,6 +208,7 @@ def test_a_base_loss_that_is_not_linear_in_mixed_targets(name):
 
 
 def test_label_smoothing_with_hard_labels():
+    """Fault 9, the other half: it was refused, with advice on mix-up."""
     base = nn.CrossEntropyLoss(label_smoothing=0.1)
     la = LogitAdjustment(COUNTS)
     loss = TrainerLoss(la, base)({"logits": LOGITS}, FIRST)
@@ -291,6 +294,7 @@ def test_mixed_labels_are_counted_as_the_trainer_counts_them():
 
 
 def test_nothing_is_perturbed_where_no_gradient_is_asked_for():
+    """Fault 4, the same rule for the Trainer."""
     loss = TrainerLoss(LogitAdjustment(COUNTS) + LPL(C))
     with torch.no_grad():
         assert torch.equal(loss((LOGITS,), FIRST), F.cross_entropy(LOGITS, FIRST))
@@ -310,6 +314,8 @@ def quiet(tmp_path, monkeypatch):
 
 class Linear(nn.Module):
     """A model as the Trainer wants it."""
+
+    config = None
 
     def __init__(self):
         super().__init__()
@@ -396,17 +402,32 @@ def test_statistics_that_the_trainer_would_lose():
         TrainerLoss(LPL(C, decay=0.9), model=nn.Linear(2, C))
 
 
+UNFIT = {
+    "labels": ({}, {}, "labels must come with each batch, got None"),
+    "smoothing": (
+        {"labels": 1},
+        {"label_smoothing_factor": 0.1},
+        "label_smoothing_factor must be 0, the Trainer ignores it",
+    ),
+}
+
+
 @pytest.mark.usefixtures("quiet")
-def test_the_trainer_says_what_is_missing():
+@pytest.mark.parametrize("name", UNFIT)
+def test_the_trainer_says_what_is_missing_or_would_be_ignored(name):
+    """Fault 9: the Trainer's own label smoothing was ignored without a word."""
     transformers = pytest.importorskip("transformers")
-    settings = transformers.TrainingArguments(max_steps=1, disable_tqdm=True, use_cpu=True)
+    row, asked, message = UNFIT[name]
+    settings = transformers.TrainingArguments(
+        max_steps=1, disable_tqdm=True, use_cpu=True, **asked
+    )
     trainer = transformers.Trainer(
         Linear(),
         settings,
-        train_dataset=[{"x": torch.zeros(2)}] * 4,
+        train_dataset=[{"x": torch.zeros(2)} | row] * 4,
         compute_loss_func=TrainerLoss(LPL(C)),
     )
-    with pytest.raises(ValueError, match="labels must come with each batch, got None"):
+    with pytest.raises(ValueError, match=message):
         trainer.train()
 
 

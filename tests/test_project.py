@@ -249,3 +249,18 @@ def test_results_are_json_lines() -> None:
 def test_yaml_files_parse() -> None:
     for name in ("_config.yml", "_toc.yml", "CITATION.cff", ".github/dependabot.yml"):
         assert yaml.safe_load((ROOT / name).read_text())
+
+
+def test_each_fault_on_the_page_is_named_by_a_test_of_its_row() -> None:
+    page = (ROOT / "book" / "back" / "tried-to-break.md").read_text()
+    found = set()
+    for row in re.findall(r"^\| (?!You|---).* \|$", page, flags=re.MULTILINE):
+        *_, numbers, tests = (cell.strip() for cell in row.strip("| ").split("|"))
+        files = [
+            ROOT / "tests" / f"{name}.py" for name in re.findall(r"\[(\w+)\]\[", tests)
+        ]
+        text = "".join(path.read_text() for path in files)
+        for number in re.findall(r"\d+", numbers):
+            assert re.search(rf"Faults? {number}\b", text), (number, row)
+            found.add(int(number))
+    assert found == {*range(1, 22)} - {14}

@@ -194,6 +194,7 @@ def test_what_the_command_line_refuses(tmp_path, capsys, arguments, message):
 @pytest.mark.parametrize("option", ["--jobs", "--threads", "--minutes"])
 @pytest.mark.parametrize("value", ["0", "-1", "two"])
 def test_numbers_of_the_command_line_are_positive(tmp_path, capsys, option, value):
+    """Fault 21: ``--jobs 0`` and ``--minutes -1`` were accepted."""
     with pytest.raises(SystemExit):
         line(tmp_path, "digits", f"{option}={value}")
     assert f"{option}: must be a whole number" in capsys.readouterr().err
@@ -219,7 +220,7 @@ def begun(process: subprocess.Popen[str], tmp_path: Path, runs: int) -> list[Pat
 
 
 def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path, capsys, monkeypatch):
-    """Row 21 of the faults."""
+    """Fault 21: it was a traceback."""
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -231,7 +232,7 @@ def test_ctrl_c_is_one_line_that_says_how_to_go_on(tmp_path, capsys, monkeypatch
 
 @pytest.mark.process
 def test_a_worker_that_is_interrupted_alone_does_not_pass_for_one_that_is_done():
-    """A sibling of row 21."""
+    """Fault 21, a sibling."""
     said = subprocess.run(
         [
             *(sys.executable, "-c"),
@@ -249,7 +250,7 @@ def test_a_worker_that_is_interrupted_alone_does_not_pass_for_one_that_is_done()
 @pytest.mark.process
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
 def test_jobs_end_with_the_command_that_started_them(tmp_path, ending):
-    """Row 21 of the faults."""
+    """Fault 21: they trained on."""
     process = command(tmp_path, "--jobs", "2")
     locks = begun(process, tmp_path, 2)
     process.send_signal(ending)
