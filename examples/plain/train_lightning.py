@@ -23,13 +23,18 @@ class Classifier(L.LightningModule):
         return self.loss(self.net(images), labels)
 
     def configure_optimizers(self):
-        return torch.optim.AdamW(self.parameters(), lr=0.01)
+        optimizer = torch.optim.SGD(
+            self.parameters(), 0.1, 0.9, weight_decay=5e-4, nesterov=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, 0.1, self.trainer.estimated_stepping_batches,
+            cycle_momentum=False)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 L.seed_everything(0)
 model = Classifier()
-loader = DataLoader(TensorDataset(*train), 64, shuffle=True, drop_last=True)
+loader = DataLoader(TensorDataset(*train), 32, shuffle=True, drop_last=True)
 trainer = L.Trainer(
-    max_epochs=30, logger=False, enable_checkpointing=False,
+    max_epochs=60, logger=False, enable_checkpointing=False,
     enable_model_summary=False, enable_progress_bar=False)
 trainer.fit(model, loader)
 

@@ -14,13 +14,17 @@ n = train.class_counts(10)  # training images per class: 116, 75, ..., 3, 2
 torch.manual_seed(0)
 model = SmallConvNet(10)
 criterion = torch.nn.CrossEntropyLoss()
-optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-loader = DataLoader(TensorDataset(*train), 64, shuffle=True, drop_last=True)
-for epoch in range(30):
+optimizer = torch.optim.SGD(
+    model.parameters(), 0.1, 0.9, weight_decay=5e-4, nesterov=True)
+loader = DataLoader(TensorDataset(*train), 32, shuffle=True, drop_last=True)
+schedule = torch.optim.lr_scheduler.OneCycleLR(
+    optimizer, 0.1, 60 * len(loader), cycle_momentum=False)
+for epoch in range(60):
     for images, labels in loader:
         optimizer.zero_grad()
         criterion(model(images), labels).backward()
         optimizer.step()
+        schedule.step()
 
 accuracy = class_accuracy(predict(model, test.images), test.targets)
 print(f"balanced {accuracy.mean():.1%}, tail {accuracy[n < 10].mean():.1%}")
