@@ -3,6 +3,7 @@
 from lpl_lib.book.page import (
     BLACK,
     BLUE,
+    COLOUR_OF,
     COLOURS,
     GREEN,
     ORANGE,
@@ -18,7 +19,7 @@ from lpl_lib.book.page import (
 
 # fmt: off
 __all__ = [
-    "BLACK", "BLUE", "COLOURS", "GREEN", "ORANGE", "PURPLE", "RED", "SKY", "STATUSES",
-    "by_size", "claim", "size", "use_book_style",
+    "BLACK", "BLUE", "COLOURS", "COLOUR_OF", "GREEN", "ORANGE", "PURPLE", "RED", "SKY",
+    "STATUSES", "by_size", "claim", "size", "use_book_style",
 ]
 # fmt: on

@@ -22,6 +22,7 @@ def fit_meta_split(
     *,
     epsilon: float,
     epochs: int,
+    batch_size: int = 64,
     before: Perturbation | None = None,
     lr: float = 0.1,
     meta_lr: float = 0.1,
@@ -34,7 +35,7 @@ def fit_meta_split(
         data: the training set.
         meta: see :class:`~lpl_lib.lab.meta_split.LookAhead`, as ``meta_lr``.
         epsilon: the largest bound, >= 0, in nats; 0 is plain training.
-        epochs, lr, seed: as for :func:`lpl_lib.lab.fit`.
+        epochs, batch_size, lr, seed: as for :func:`lpl_lib.lab.fit`.
         before: a fixed perturbation that comes first, such as
             :class:`~lpl_lib.LogitAdjustment`.
 
@@ -54,7 +55,8 @@ def fit_meta_split(
     hook = LookAhead(lpl, meta, meta_lr)
     criterion = PerturbedLoss(lpl if before is None else before + lpl)
     check_number(lr, "lr", strict=True)
-    recipe = Recipe(epochs=check_count(epochs, "epochs"), lr=lr)
+    sizes = {"epochs": epochs, "batch_size": batch_size}
+    recipe = Recipe(lr=lr, **{name: check_count(n, name) for name, n in sizes.items()})
     train(net, criterion, data, recipe, seed=seed, hook=hook, progress=False)
     steps = len(hook.history) // epochs
     return torch.stack(hook.history[steps - 1 :: steps])

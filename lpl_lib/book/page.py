@@ -35,6 +35,16 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = COLOURS = (
     "#56B4E9",
     "#333333",
 )
+# one colour for each of the main methods, in all chapters
+COLOUR_OF = {
+    "cross-entropy": BLACK,
+    "LDAM": BLUE,
+    "LDAM-DRW": BLUE,
+    "LA": ORANGE,
+    "post-hoc LA": PURPLE,
+    "LPL": RED,
+    "LA + LPL": GREEN,
+}
 
 
 def size() -> Size:
