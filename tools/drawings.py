@@ -3,6 +3,7 @@
     python -m tools.drawings
 
 - ``idea.svg``: the front page's picture of what the book is about;
+- ``result-light.svg`` and ``result-dark.svg``: what came out, from the records;
 - ``three-class-ball.svg``: what chapter 6 shows where its interactive figure cannot run;
 - ``card.png``: what a link to the book shows on other sites (1200 by 630 pixels).
 """
@@ -22,7 +23,9 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from lpl_lib import L2, LInf
-from lpl_lib.book import BLACK, BLUE, GREEN, ORANGE, RED, SKY, use_book_style
+from lpl_lib.book import BLACK, BLUE, COLOUR_OF, GREEN, ORANGE, RED, SKY, use_book_style
+from lpl_lib.lab.records import records
+from lpl_lib.lab.tables import interval, table
 from lpl_lib.lpl.solvers import Solver
 from tools.bookfiles import ROOT
 
@@ -148,6 +151,48 @@ def idea(path: Path) -> None:
     plt.close(figure)
 
 
+def result(path: Path, ink: str) -> None:
+    """Balanced accuracy of the main methods, on digits and on CIFAR, from the records.
+
+    Large dots are means with their 95% intervals, small ones single runs.
+    """
+    panels = []
+    for name, title in (
+        ("digits-lt50", "Digits, 50:1"),
+        ("cifar10-lt100", "CIFAR-10, 100:1"),
+    ):
+        frame = table(records(name))
+        scores = {m: frame.loc[frame["method"] == m, "all"].dropna() for m in COLOUR_OF}
+        scores = {m: v for m, v in scores.items() if len(v) and m != "LDAM"}
+        panels.append(
+            (title, dict(sorted(scores.items(), key=lambda item: item[1].mean())))
+        )
+    ratios = [len(scores) + 1 for _, scores in panels]
+    size = (5.2, 1.3 + 0.32 * sum(ratios))
+    figure, axes = plt.subplots(
+        2, 1, figsize=size, height_ratios=ratios, layout="constrained"
+    )
+    for axis, (title, scores) in zip(axes, panels, strict=True):
+        for row, (method, values) in enumerate(scores.items()):
+            colour = ink if method == "cross-entropy" else COLOUR_OF[method]
+            mean, half = interval(values)
+            axis.plot(values, [row] * len(values), ".", color=colour, ms=4, alpha=0.35)
+            bar = None if half != half else half
+            axis.errorbar(mean, row, xerr=bar, fmt="o", color=colour, ms=7, capsize=4)
+            place = axis.get_yaxis_transform()
+            axis.text(1.02, row, f"{mean:.1f}", transform=place, va="center", color=colour)
+        axis.set_yticks(range(len(scores)), list(scores))
+        axis.set(ylim=(-0.6, len(scores) - 0.4))
+        axis.set_title(title, loc="left", size=12.5, color=ink, weight="bold")
+        axis.tick_params(colors=ink, labelsize=12)
+        axis.margins(x=0.06)
+        axis.grid(axis="y", visible=False)
+        axis.spines[:].set_color(ink)
+    axes[1].set_xlabel("balanced test accuracy, %", size=12, color=ink)
+    figure.savefig(path, transparent=True, metadata={"Date": None})
+    plt.close(figure)
+
+
 def card(path: Path) -> None:
     """Title, idea and picture of the book for links on other sites."""
     figure = plt.figure(figsize=(12, 6.3), dpi=100, layout="none")
@@ -184,6 +229,8 @@ def main() -> None:
     use_book_style()
     mpl.rcParams["svg.hashsalt"] = "lpl-book"
     idea(STATIC / "idea.svg")
+    result(STATIC / "result-light.svg", BLACK)
+    result(STATIC / "result-dark.svg", "#dddddd")
     ball(STATIC / "three-class-ball.svg")
     card(STATIC / "card.png")
 
