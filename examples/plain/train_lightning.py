@@ -1,6 +1,7 @@
 # examples/plain/train_lightning.py
 import lightning as L
 import torch
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from lpl_lib.lab.data import digits, long_tail_indices
@@ -19,22 +20,19 @@ class Classifier(L.LightningModule):
         self.loss = torch.nn.CrossEntropyLoss()
 
     def training_step(self, batch, batch_idx):
-        images, labels = batch
-        return self.loss(self.net(images), labels)
+        return self.loss(self.net(batch[0]), batch[1])
 
     def configure_optimizers(self):
         optimizer = torch.optim.SGD(
             self.parameters(), 0.1, 0.9, weight_decay=5e-4, nesterov=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, 0.1, self.trainer.estimated_stepping_batches,
-            cycle_momentum=False)
+        schedule = OneCycleLR(optimizer, 0.1, cycle_momentum=False,
+            total_steps=self.trainer.estimated_stepping_batches)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 L.seed_everything(0)
 model = Classifier()
 loader = DataLoader(TensorDataset(*train), 32, shuffle=True, drop_last=True)
-trainer = L.Trainer(
-    max_epochs=60, logger=False, enable_checkpointing=False,
+trainer = L.Trainer(max_epochs=60, logger=False, enable_checkpointing=False,
     enable_model_summary=False, enable_progress_bar=False)
 trainer.fit(model, loader)
 
