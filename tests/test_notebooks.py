@@ -266,6 +266,11 @@ def is_plain_python(chapter: Chapter) -> list[str]:
 def has_the_form(chapter: Chapter) -> list[str]:
     """The sections that every chapter has."""
     found = []
+    box = (
+        r"\{admonition\} In short\n\*\*Do\.\*\*.*\n\n\*\*Why\.\*\*.*\n\n\*\*How sure\.\*\*"
+    )
+    if not re.search(box, chapter.prose):
+        found.append("a box 'In short' with **Do.**, **Why.** and **How sure.** is missing")
     if not re.search(r"what you will learn", chapter.prose, re.IGNORECASE):
         found.append("'What you will learn' is missing")
     for pattern, what in (
@@ -404,6 +409,14 @@ def prose(name: str, source: str) -> dict:
     return {"cell_type": "markdown", "id": name, "metadata": {}, "source": source}
 
 
+IN_SHORT = """:::{admonition} In short
+**Do.** This.
+
+**Why.** It works.
+
+**How sure.** Proved.
+:::
+"""
 CLAIM = """\
 claim(
     "C3.1",
@@ -452,7 +465,7 @@ def good(tmp_path: Path) -> Chapter:
         "nbformat_minor": 5,
         "metadata": {"kernelspec": {"display_name": "x", "name": "python3"}},
         "cells": [
-            prose("head", "# 3 · A title\n\n**What you will learn.** Little."),
+            prose("head", f"# 3 · A title\n\n{IN_SHORT}\n**What you will learn.** Little."),
             code("sum", "print(1 + 2)", 2, "3\n"),
             drawing,
             prose("saw", "## What we saw"),
@@ -564,6 +577,7 @@ BREAKAGES = [
     (is_plain_python, set_metadata(kernelspec={"name": "ann-env"})),
     (is_plain_python, set_key("sum", "id", "head")),
     (has_the_form, set_source("head", "What you will learn.", "")),
+    (has_the_form, set_source("head", "**How sure.**", "Sure:")),
     (has_the_form, drop("saw")),
     (has_the_form, drop("exercises")),
     (has_the_form, drop("reading")),
