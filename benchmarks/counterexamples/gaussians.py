@@ -130,7 +130,7 @@ def shift_and_distance(draw: Draw) -> Iterator[float]:
     pair = hard(draw)
     up, down = pair.m * draw.normal(size=2) * power(draw, -1, 1)
     if pair.K == 1 and up + down >= 1.99 * pair.m:
-        up = down = -up
+        up, down = -abs(up), -abs(down)
     b = (up - down) / 2 + boxed_best(pair, pair.m - (up + down) / 2)
     least = pair.risk(b, up, down)
     for _ in range(4):
