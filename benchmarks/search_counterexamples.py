@@ -45,7 +45,7 @@ def failure(label: str, search: Search, seed: int, number: int) -> float:
     found = search.trial(draw)
     fails = np.array([found] if isinstance(found, float | int) else [0.0, *found])
     # what is not a number has not been shown to hold
-    return float(fails.max(initial=0.0)) if np.isfinite(fails).all() else np.inf
+    return float(fails.max(initial=0.0)) + 0.0 if np.isfinite(fails).all() else np.inf
 
 
 def tried(label: str, search: Search, seed: int, draws: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def main() -> int:
         with np.errstate(all="ignore"):
             found[label] = tried(label, SEARCHES[label], options.seed, options.draws)
         print(f"{label:<22}", found[label], f"{time.monotonic() - began:.1f} s", flush=True)
-    if options.only == [*SEARCHES]:
+    if options.only == [*SEARCHES] and options.draws == DRAWS:
         said = {"seed": options.seed, "statements": found, "not searched": NOT_SEARCHED}
         origin = {k: provenance()[k] for k in ("commit", "date")}
         RESULT.write_text(json.dumps(origin | said, indent=1) + "\n", encoding="utf-8")

@@ -148,7 +148,7 @@ def test_they_add_to_others_and_train(make):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_equalization_stays_finite(dtype):
-    u = BATCH.logits.to(dtype).requires_grad_()
+    u = BATCH.logits.to(dtype).detach().clone().requires_grad_()
     both = Equalization(COUNTS, 0.15, 1.0) + Equalization(COUNTS, 0.15, 1.0)
     loss = PerturbedLoss(both)(u, BATCH.targets)
     loss.backward()
