@@ -268,7 +268,7 @@ def wide_errs_more(draw: Draw, narrow: bool = False) -> float:
     return pair.minus(b) - pair.plus(b)
 
 
-@search("thm-4-ceiling", tolerance=1e-7, cost=10)
+@search("thm-4-ceiling", tolerance=1e-7, cost=20)
 def ceiling(draw: Draw) -> Iterator[float]:
     """Part 1 for any scores whatever, with the bias at its minimum; 3 far down."""
     ratio = power(draw, -1, 2)

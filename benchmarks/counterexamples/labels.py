@@ -55,8 +55,8 @@ def binary(draw: Draw) -> Iterator[float]:
     plus = np.logaddexp(0, -u - delta) - np.logaddexp(0, -u)
     minus = np.logaddexp(0, u + delta) - np.logaddexp(0, u)
     scale = 1 + abs(delta)
-    yield abs(plus - np.log1p(q * np.expm1(-delta))) / scale
-    yield abs(minus - np.log1p(p * np.expm1(delta))) / scale
+    yield abs(plus - np.log(p + q * np.exp(-delta))) / scale
+    yield abs(minus - np.log(q + p * np.exp(delta))) / scale
     yield from (np.sign(delta) * plus, -np.sign(delta) * minus)
     yield from ((abs(plus) - abs(delta)) / scale, (abs(minus) - abs(delta)) / scale)
 

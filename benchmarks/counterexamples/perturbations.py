@@ -46,7 +46,7 @@ def sign(draw: Draw) -> Iterator[float]:
     p = probabilities(u)
     rivals = np.delete(p, y) / np.delete(p, y).sum()
     gap = np.log(rivals @ np.exp(np.delete(delta, y) - delta[y]))
-    formula = np.log1p(np.delete(p, y).sum() * np.expm1(gap))
+    formula = np.log(p[y] + np.delete(p, y).sum() * np.exp(gap))
     yield abs(formula - variation(u, delta, y)) / (1 + np.abs(delta).max())
     yield -np.sign(gap) * formula
 

@@ -133,7 +133,7 @@ def algorithm(draw: Draw) -> Iterator[float]:
         yield from (length - np.sqrt(2) * top, length - np.sqrt(2) * radius)
 
 
-@search("thm-6-flow", tolerance=1e-4, cost=20)
+@search("thm-6-flow", tolerance=1e-4, cost=100)
 def flow(draw: Draw) -> Iterator[float]:
     """Steps of two lengths, and what they tend to as the length goes to zero."""
     size, log_odds = int(draw.integers(2, 20)), draw.uniform(-6, 4)

@@ -44,7 +44,7 @@ def best(table: Array, eta: Array, start: Array | None = None) -> Array:
         curve = np.diag(eta @ p) - (eta[:, None] * p).T @ p
         step = np.linalg.solve(curve + 1, slope)
         share = min(1.0, 5 / max(np.abs(step).max(), 1e-300))
-        while share > 1e-9 and value(u - share * step) > value(u) + 1e-16:
+        while share > 1e-9 and value(u - share * step) > value(u) + 1e-13:
             share /= 2
         u = u - share * step
     return np.asarray(u - u.max())
@@ -244,7 +244,7 @@ def threshold(draw: Draw) -> Iterator[float]:
     yield abs(turning_odds(tilt, -tilt) / (prior[0] / prior[1]) - 1)
 
 
-@search("thm-6b-threshold", tolerance=1e-8)
+@search("thm-6b-threshold", tolerance=1e-8, cost=2)
 def threshold_of_two(draw: Draw) -> Iterator[float]:
     yield from threshold(draw)
     wanted = power(draw, -3, 3)
@@ -253,7 +253,7 @@ def threshold_of_two(draw: Draw) -> Iterator[float]:
     yield abs(found / wanted - 1)
 
 
-@search("thm-11-threshold", tolerance=1e-8)
+@search("thm-11-threshold", tolerance=1e-8, cost=4)
 def threshold_of_a_label(draw: Draw) -> Iterator[float]:
     yield from threshold(draw)
     up, down, prior = power(draw, -1, 1.5), -power(draw, -1, 1), draw.uniform(1e-4, 0.499)
