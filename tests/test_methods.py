@@ -10,7 +10,7 @@ from torch import nn
 from lpl_lib import LPL, LogitAdjustment, MultilabelLPL
 from lpl_lib.lab.data import LabelledImages
 from lpl_lib.lab.method import Facts
-from lpl_lib.lab.methods import METHODS, build_method, hyper_parameters
+from lpl_lib.lab.methods import METHODS, build_method, hyper_parameters, parts_of
 from lpl_lib.lab.recipe import Recipe
 from lpl_lib.lab.training import train
 
@@ -78,6 +78,25 @@ def test_lpl_is_the_one_that_its_name_and_parameters_say():
     assert lowered.split(None).tolist() == [-1, -1, 0, 0]
     assert not lowered(u, y)[y > 1].any()
     assert lpl("LPL, by confidence", epsilon=1.0, threshold=0.5).split.threshold == 0.5
+
+
+@pytest.mark.parametrize("tau", [1.0, 1.5])
+def test_la_with_a_margin_takes_its_shift_in_shares_of_the_bound(tau):
+    own = build_method("LA with a margin", Facts(COUNTS), tau=tau, share=-0.9).perturbation
+    least = float((4 / torch.tensor(42.0)) ** tau)
+    expected = LogitAdjustment(COUNTS, tau, shift=-0.9 * least)
+    torch.testing.assert_close(own.own, expected.own)
+    assert own.own.exp()[3] == pytest.approx(0.1, rel=1e-5)
+    with pytest.raises(ValueError, match="shift must be a finite number > "):
+        build_method("LA with a margin", Facts(COUNTS), tau=tau, share=-1.0)
+
+
+def test_a_method_may_be_a_perturbation_of_the_counts():
+    seesaw = build_method("seesaw", Facts(COUNTS), mitigation=1.6).perturbation
+    assert (seesaw.mitigation, seesaw.compensation) == (1.6, 2.0)
+    assert hyper_parameters("GCL") == ["noise"]  # its scale is the cosine head's
+    assert parts_of("GCL")["GCL"].cosine
+    assert hyper_parameters("equalization") == ["threshold", "gamma"]
 
 
 def test_post_hoc_adjustment_trains_plainly_and_shifts_the_test():

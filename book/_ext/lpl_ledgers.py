@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
@@ -32,6 +33,7 @@ from tools.ledgers import (
 )
 
 Cell = list[nodes.Node]
+SEARCHED = ROOT / "results" / "counterexamples.json"
 
 
 def line(*inner: nodes.Node, kind: str = "ledger-line") -> nodes.Node:
@@ -140,13 +142,28 @@ class PublishedFigures(BookTable):
         return [[nodes.Text(text)] for text in texts]
 
 
+def what_was_searched() -> str:
+    """One sentence on the search for counterexamples."""
+    recorded = json.loads(SEARCHED.read_text(encoding="utf-8"))
+    tried, spared = recorded["statements"], recorded["not searched"]
+    draws = sum(entry["draws"] for entry in tried.values())
+    refuted = ", ".join(label for label, entry in tried.items() if entry["found"])
+    return (
+        f"A random search (seed {recorded['seed']}) drew {draws:,} instances of "
+        f"{len(tried)} of these {len(tried) + len(spared)} statements and found "
+        f"{'counterexamples to ' + refuted if refuted else 'no counterexample'}; the "
+        f"other {len(spared)} are definitions."
+    )
+
+
 class Statements(BookTable):
     """The statements that the chapters make in boxes, a table for each chapter."""
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(STATEMENTS))
+        self.env.note_dependency(str(SEARCHED))
         facts = statement_facts()
-        found: list[nodes.Node] = []
+        found: list[nodes.Node] = [nodes.paragraph("", what_was_searched())]
         for path in chapters(ROOT):
             self.env.note_dependency(str(path))
             notebook = read_notebook(path)

@@ -20,6 +20,7 @@ from lpl_lib.isda import ISDA
 from lpl_lib.lab import label_methods as labels
 from lpl_lib.lab.method import Facts, Method, fuse
 from lpl_lib.lab.released import ReleasedWalk
+from lpl_lib.lab.rivals import GCL, Equalization, Seesaw
 from lpl_lib.lpl import LPL, Bound, RankSplit, Solver, Split
 from lpl_lib.perturbations import LDAM, VS, LogitAdjustment, log_prior
 
@@ -31,7 +32,8 @@ class Entry:
     """A method of the registry.
 
     Attributes:
-        make: maps the facts of a problem and hyper-parameters to a method.
+        make: maps the facts of a problem and hyper-parameters to a method; or a
+            perturbation that is all of it, made of class counts and hyper-parameters.
         fixed: hyper-parameters that its name stands for.
         cosine: it wants a cosine head.
         corrects_prior: it makes up for the classes' unequal shares. Two of these do it
@@ -39,7 +41,7 @@ class Entry:
         trains_as: the method that it differs from at test time only.
     """
 
-    make: Callable[..., Method]
+    make: Callable[..., Any]
     fixed: dict[str, Any] = field(default_factory=dict)
     cosine: bool = False
     corrects_prior: bool = False
@@ -50,6 +52,12 @@ class Entry:
         """The names of the hyper-parameters that are left to choose."""
         names = list(inspect.signature(self.make).parameters)[1:]
         return [name for name in names if name not in self.fixed]
+
+    def build(self, facts: Facts, **parameters: Any) -> Method:
+        """Return the method with these hyper-parameters."""
+        if isinstance(self.make, type):
+            return Method(self.make(facts.counts, **self.fixed, **parameters))
+        return self.make(facts, **self.fixed, **parameters)
 
 
 def plain(facts: Facts) -> Method:
@@ -72,11 +80,6 @@ def class_balanced(facts: Facts, beta: float = 0.9999) -> Method:
     return Method(weight=class_balanced_weights(facts.counts, beta))
 
 
-def ldam(facts: Facts, max_margin: float = 0.5, scale: float = COSINE_SCALE) -> Method:
-    """:class:`~lpl_lib.LDAM`."""
-    return Method(LDAM(facts.counts, max_margin, scale))
-
-
 def ldam_drw(
     facts: Facts, max_margin: float = 0.5, beta: float = 0.9999, start: float = 0.8
 ) -> Method:
@@ -93,19 +96,15 @@ def ldam_drw(
     return Method(margins, base_loss=base, at_epoch=(at_epoch,))
 
 
-def logit_adjustment(facts: Facts, tau: float = 1.0) -> Method:
-    """:class:`~lpl_lib.LogitAdjustment` in training."""
-    return Method(LogitAdjustment(facts.counts, tau))
+def margin_adjustment(facts: Facts, tau: float = 1.0, share: float = -0.5) -> Method:
+    """LA whose own logit is shifted by ``share`` of the smallest ``pi ** tau``, > -1."""
+    least = (facts.counts / facts.counts.sum()).min() ** tau
+    return Method(LogitAdjustment(facts.counts, tau, share * float(least)))
 
 
 def posthoc_adjustment(facts: Facts, tau: float = 1.0) -> Method:
     """Plain training; ``tau log pi`` is taken off the test logits."""
     return Method(posthoc=tau * log_prior(facts.counts).float())
-
-
-def vector_scaling(facts: Facts, gamma: float = 0.05, tau: float = 1.0) -> Method:
-    """:class:`~lpl_lib.VS`."""
-    return Method(VS(facts.counts, gamma, tau))
 
 
 def isda(facts: Facts, strength: float = 0.5) -> Method:
@@ -178,18 +177,6 @@ def learned_split(facts: Facts, epsilon: float = 1.0) -> Method:
     return Method(perturbation, hook=LookAhead(perturbation, facts.meta))
 
 
-def released_walk(
-    facts: Facts,
-    extra: float = 0.0,
-    step_size: float = 0.25,
-    norms: Literal["rows", "columns"] = "rows",
-    through: bool = False,
-) -> Method:
-    """:class:`~lpl_lib.lab.released.ReleasedWalk`, of chapter 14."""
-    walk = ReleasedWalk(facts.counts, extra, step_size, norms=norms, through=through)
-    return Method(walk)
-
-
 def balanced_sampling(facts: Facts) -> Method:
     """Samples drawn so that all classes are equally likely."""
     weights = 1 / facts.counts.float()
@@ -217,14 +204,18 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "class-balanced weights": Entry(class_balanced, corrects_prior=True),
         "balanced sampling": Entry(balanced_sampling, corrects_prior=True),
         "mix-up": Entry(mix_up),
-        "LDAM": Entry(ldam, {"scale": COSINE_SCALE}, cosine=True),
-        "LDAM, linear head": Entry(ldam, {"scale": 1.0}),
+        "LDAM": Entry(LDAM, {"scale": COSINE_SCALE}, cosine=True),
+        "LDAM, linear head": Entry(LDAM, {"scale": 1.0}),
         "LDAM-DRW": Entry(ldam_drw, cosine=True),
-        "LA": Entry(logit_adjustment, corrects_prior=True),
+        "LA": Entry(LogitAdjustment, {"shift": 0.0}, corrects_prior=True),
+        "LA with a margin": Entry(margin_adjustment, corrects_prior=True),
         "post-hoc LA": Entry(
             posthoc_adjustment, corrects_prior=True, trains_as="cross-entropy"
         ),
-        "VS": Entry(vector_scaling, corrects_prior=True),
+        "VS": Entry(VS, corrects_prior=True),
+        "equalization": Entry(Equalization, corrects_prior=True),
+        "seesaw": Entry(Seesaw, corrects_prior=True),
+        "GCL": Entry(GCL, {"scale": COSINE_SCALE}, cosine=True, corrects_prior=True),
         "ISDA": Entry(isda),
         "LPL": Entry(lpl),
         "LPL, fixed": Entry(lpl, _FIXED),
@@ -233,10 +224,10 @@ METHODS: dict[Task, dict[str, Entry]] = {
             lpl, _FIXED | {"split": "confidence", "solver": "linf"}
         ),
         "LPL, learned": Entry(learned_split),
-        "released walk": Entry(released_walk, {"norms": "rows", "through": False}),
-        "released walk, columns": Entry(released_walk, _COLUMNS | {"through": False}),
+        "released walk": Entry(ReleasedWalk, {"norms": "rows", "through": False}),
+        "released walk, columns": Entry(ReleasedWalk, _COLUMNS | {"through": False}),
         "released walk, columns, through": Entry(
-            released_walk, _COLUMNS | {"through": True}
+            ReleasedWalk, _COLUMNS | {"through": True}
         ),
     },
     "multilabel": {
@@ -290,8 +281,8 @@ def build_method(
         name: of :data:`METHODS`, or several joined by ``" + "``.
         facts: what it may know of the problem.
         task: of the problem.
-        parameters: its hyper-parameters, as in the functions that :data:`METHODS` names;
-            each part takes those that it has.
+        parameters: its hyper-parameters, as in what :data:`METHODS` names; each part
+            takes those that it has.
 
     Raises:
         ValueError: an unknown name or hyper-parameter (the known ones are listed), or
@@ -314,5 +305,5 @@ def build_method(
     made = []
     for entry in parts_of(name, task).values():
         own = {p: v for p, v in parameters.items() if p in entry.parameters}
-        made.append(entry.make(facts, **entry.fixed, **own))
+        made.append(entry.build(facts, **own))
     return fuse(made)

@@ -17,8 +17,9 @@ class Equalization(Perturbation):
     .. math:: \delta_{y,k} = -\infty \text{ with probability } \gamma
               \text{ if } k \ne y \text{ is rare, else } 0
 
-    So a rare class is not pushed down by the others' samples. One draw a sample, in
-    training mode. Always lowers the loss.
+    So a rare class is not pushed down by the others' samples. One draw a sample. Always
+    lowers the loss. Minus infinity is -10,000 nats here, whose exponential is 0 in all
+    floating types, so that sums and differences stay finite.
 
     Args:
         class_counts: training images per class, ``(C,)``, all positive.
@@ -33,8 +34,8 @@ class Equalization(Perturbation):
         ValueError: no class is rare, or all are; ``gamma`` outside [0, 1].
 
     >>> Equalization([90, 8, 2], gamma=1.0)(torch.zeros(2, 3), torch.tensor([0, 2]))
-    tensor([[0., -inf, -inf],
-            [0., -inf, 0.]])
+    tensor([[     0., -10000., -10000.],
+            [     0., -10000.,      0.]])
     """
 
     couples = False
@@ -62,7 +63,7 @@ class Equalization(Perturbation):
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         drawn = torch.rand(len(logits), 1, device=logits.device) < self.gamma
         gone = (drawn & self.rare).scatter(1, targets[:, None], False)
-        return torch.zeros_like(logits).masked_fill(gone, -torch.inf)
+        return torch.zeros_like(logits).masked_fill(gone, -1e4)
 
 
 class Seesaw(Perturbation):
