@@ -50,12 +50,13 @@ class FocalLoss(FullPrecision):
         if self.gamma == 0:  # 0 ** 0 has no gradient to speak of
             return F.cross_entropy(logits, targets, weight, ignore_index=ignored)
         loss = F.cross_entropy(logits, targets, ignore_index=ignored, reduction="none")
-        # 1 - p to full precision, and off zero, where a power below 1 has no slope
-        missed = -torch.expm1(-loss)
-        loss = missed.clamp(min=1e-12) ** self.gamma * loss
+        missed = -torch.expm1(-loss)  # 1 - p to full precision
+        if self.gamma != 1:  # off zero, where a power below 1 has no slope
+            missed = missed.clamp(min=1e-12) ** self.gamma
+        loss = missed * loss
         counted = targets != ignored
         if weight is None:
-            return loss.sum() / counted.sum()
+            return loss.sum() / counted.count_nonzero()
         weights = weight[targets.where(counted, 0)] * counted
         return (weights * loss).sum() / weights.sum()
 

@@ -151,7 +151,7 @@ def check_batch(
 
 def in_range(targets: Tensor, num_classes: int) -> bool:
     """Whether all labels lie in ``[0, num_classes)``; a look at their values."""
-    if not len(targets):
+    if not targets.shape[0]:
         return True
     low, high = torch.aminmax(targets)
     return int(low) >= 0 and int(high) < num_classes

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from lpl_lib.checks import check_number
 from lpl_lib.lpl.distributed import whole_batch
@@ -124,8 +124,8 @@ class ISDA(Perturbation):
                 from torch.distributed.tensor import Partial
 
                 weight = weight.full_tensor(grad_placements=[Partial("avg")])
-            forms = self._quadratic_forms(weight.to(logits.dtype), targets)
-        return 0.5 * self.strength * forms
+            scale = (0.5 * self.strength) ** 0.5
+            return self._quadratic_forms(scale * weight.to(logits.dtype), targets)
 
     def _features(self, size: int) -> Tensor:
         """The features of this batch; in training each batch must bring its own."""
@@ -148,55 +148,62 @@ class ISDA(Perturbation):
         finite = features.isfinite().all(1, keepdim=True)
         features = torch.where(finite, features, 0.0)
         groups = ClassGroups(targets, self.mean.shape[0])
-        size = groups.sum(finite.to(features.dtype))
+        classes, size = groups.classes, groups.sum(finite.to(features.dtype))
         mean = groups.sum(features) / size.clamp(min=1)
         centred = torch.where(finite, features - groups.expand(mean), 0.0)
-        gap = mean - self.mean[groups.classes]
+        gap = mean - self.mean[classes]
         # a row without samples has no share and changes nothing
-        share = size / (self.count[groups.classes][:, None] + size).clamp(min=1)
-        self.count.index_add_(0, groups.classes, size[:, 0])
-        self.mean.index_add_(0, groups.classes, share * gap)
-        if self.covariance == "full":
-            spread, between = _outer_sums(centred, groups), gap[:, :, None] * gap[:, None]
-            share, size = share[:, :, None], size[:, :, None]
-        else:
-            spread, between = groups.sum(centred.square()), gap.square()
-        spread = spread / size.clamp(min=1) - self.spread[groups.classes]
-        self.spread.index_add_(0, groups.classes, share * (spread + (1 - share) * between))
+        share = size / (self.count[classes][:, None] + size).clamp(min=1)
+        self.count.index_add_(0, classes, size[:, 0])
+        self.mean.index_add_(0, classes, share * gap)
+        kept = torch.ones_like(self.count).index_add_(0, classes, -share[:, 0])
+        # what is added to the kept share: squares of each sample's part and each mean's
+        inside = centred * groups.expand((share / size.clamp(min=1)).sqrt())
+        parts = torch.cat([inside, gap * (share * (1 - share)).sqrt()])
+        owners = torch.cat([targets, classes])
+        self.spread.mul_(kept.view(-1, *[1] * (self.spread.ndim - 1)))
+        rows = max(1, len(targets) * len(self.spread) // self.spread[0].numel())
+        for part, owner in zip(parts.split(rows), owners.split(rows), strict=True):
+            square = part[:, :, None] * part[:, None] if self.spread.ndim > 2 else part**2
+            self.spread.index_add_(0, owner, square)
 
     def _quadratic_forms(self, weight: Tensor, targets: Tensor) -> Tensor:
-        """``(w_c - w_y)^T Sigma_y (w_c - w_y)`` for each sample and class, ``(B, C)``.
-
-        No loop over classes, and no look at which are present: shapes are static. The
-        full form goes block by block and is computed again in the backward pass, so that
-        neither holds more than a few tensors of the logits' size.
-        """
+        """``(w_c - w_y)^T Sigma_y (w_c - w_y)`` for each sample and class, ``(B, C)``. No
+        look at which classes are present: shapes are static. The full form goes block by
+        block, both ways, and holds a few tensors of the logits' size."""
         groups = ClassGroups(targets, len(weight))
         weight = weight - weight.detach().mean(0)  # differences count: keep them precise
         # an index makes a copy: the next batch may change spread before this backward
-        own, spread = weight[groups.classes], self.spread[groups.classes].to(weight.dtype)
+        classes, spread = groups.classes, self.spread[groups.classes].to(weight.dtype)
         if self.covariance == "full":
-            rows = max(1, 2 * len(targets) // self.num_features)
-            blocks = zip(own.split(rows), spread.split(rows), strict=True)
-            parts = [checkpoint(_forms, weight, *b, use_reentrant=False) for b in blocks]
-            return groups.expand(torch.cat(parts))
+            return groups.expand(_FullForms.apply(weight, classes, spread))
+        own = weight[classes]
         scaled = spread * own
         forms = spread @ weight.square().T - 2 * scaled @ weight.T
         forms = (forms + (scaled * own).sum(1, keepdim=True)).clamp(min=0)
-        return groups.expand(forms.scatter(1, groups.classes[:, None], 0.0))
+        return groups.expand(forms.scatter(1, classes[:, None], 0.0))
 
 
-def _forms(weight: Tensor, own: Tensor, spread: Tensor) -> Tensor:
-    """The quadratic forms of a block of classes, ``(R, C)``."""
-    gaps = weight - own[:, None]
-    return ((gaps @ spread) * gaps).sum(2)
+class _FullForms(torch.autograd.Function):
+    """The quadratic forms ``(R, C)`` of classes; backward needs what is given, no more."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor) -> Tensor:
+        ctx.save_for_backward(*given)
+        return torch.cat([gaps.mul_(along).sum(2) for _, gaps, along in _blocks(*given)])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        total = torch.zeros_like(ctx.saved_tensors[0])
+        for own, _, along, part in _blocks(*ctx.saved_tensors, grad):
+            slope = 2 * part[:, :, None] * along
+            total = (total + slope.sum(0)).index_add(0, own, -slope.sum(1))
+        return total, None, None
 
 
-def _outer_sums(centred: Tensor, groups: ClassGroups) -> Tensor:
-    """Sums over classes of outer products, ``(R, A, A)``, at most 16 MiB at a time."""
-    width = centred.shape[1]
-    total = centred.new_zeros(len(groups.classes), width, width)
-    step = max(1, (1 << 22) // width**2)
-    for part, row in zip(centred.split(step), groups.row.split(step), strict=True):
-        total.index_add_(0, row, part[:, :, None] * part[:, None])
-    return total
+def _blocks(weight: Tensor, *tables: Tensor) -> Iterator[Any]:
+    """Blocks: classes, their gaps to all weights, the spread along these, and others."""
+    rows = max(1, len(tables[0]) // (4 * weight.shape[1]))
+    for own, spread, *others in zip(*(t.split(rows) for t in tables), strict=True):
+        gaps = weight - weight[own][:, None]
+        yield own, gaps, gaps @ spread, *others

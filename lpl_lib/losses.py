@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lpl_lib.base_losses import FocalLoss
 from lpl_lib.checks import (
     BaseLoss,
     Task,
@@ -18,6 +19,7 @@ from lpl_lib.checks import (
     check_label_values,
     checks_later,
     has_values,
+    in_range,
     is_label,
     reads_values,
     several_processes,
@@ -28,6 +30,7 @@ from lpl_lib.state import FullPrecision
 from lpl_lib.targets import as_rows, check_linear, check_mixed, counted, unmix
 
 FULL = (torch.float32, torch.float64)
+BY_TORCH = (nn.CrossEntropyLoss, FocalLoss)
 
 
 class PerturbedLoss(FullPrecision):
@@ -116,7 +119,7 @@ class PerturbedLoss(FullPrecision):
                 f"to leave entries out (ignore_index), got {base_loss!r}"
             )
         self.base_loss = base_loss
-        torchs = base_loss is F.cross_entropy or type(base_loss) is nn.CrossEntropyLoss
+        torchs = base_loss is F.cross_entropy or type(base_loss) in BY_TORCH
         self._by_torch = torchs and ignore_index == own  # it leaves them out by itself
         self.check_values = check_values
         sizes = (getattr(part, "num_classes", None) for part in (perturbation, base_loss))
@@ -143,22 +146,27 @@ class PerturbedLoss(FullPrecision):
         return loss.view(targets.shape) if loss.ndim else loss
 
     def _quickly(self, logits: Tensor, targets: Tensor) -> Tensor | None:
-        """The loss where torch's own checks are enough, at no cost; ``None`` where all
-        has to be looked at: for an error, for a batch of which nothing counts, or because
-        samples see each other."""
+        """The loss where torch's own checks, or a look at the labels if samples see each
+        other, are enough; ``None`` where not: for an error, or if not all items count."""
         perturbation = self._active
-        if perturbation is not None and perturbation.couples:
-            return None
         if type(logits) is not Tensor or logits.ndim != 2 or logits.dtype not in FULL:
             return None
-        if not len(logits) or logits.shape[1] != (self._num_classes or logits.shape[1]):
+        reads, (size, classes) = self._reads(logits), logits.shape
+        compiling = not reads and self.check_values is None and not logits.is_cuda
+        if compiling or not size or classes != (self._num_classes or classes):
             return None
-        reads = self._reads(logits)
-        if not reads and self.check_values is None and not logits.is_cuda:
-            return None  # while compiling
+        if perturbation is not None and perturbation.couples:
+            if not reads or targets.shape != (size,) or targets.device != logits.device:
+                return None
+            if 0 <= self.ignore_index < classes or not in_range(targets, classes):
+                return None
+            perturbation.keep_rows(None)
+            loss: Tensor = self._base(perturbation.move(logits, targets), targets)
+            quick = not loss.ndim and math.isfinite(loss.item())
+            return loss if quick else self._finite(loss, logits)
         try:
             moved = logits if perturbation is None else perturbation.move(logits, targets)
-            loss: Tensor = self._base(moved, targets)
+            loss = self._base(moved, targets)
         except (IndexError, RuntimeError, ValueError):
             return None
         return loss if loss.ndim or not reads or math.isfinite(loss.item()) else None
@@ -193,13 +201,8 @@ class PerturbedLoss(FullPrecision):
             return self._of_mixed(logits, targets)
         check_batch(logits, targets, self._num_classes, values=False)
         logits, targets = at_least_float32(logits), targets.long()
-        rows = counted(
-            targets,
-            logits.shape[1],
-            self.ignore_index,
-            asked=self._asked,
-            values=self.check_values,
-        )
+        ignored, values = self.ignore_index, self.check_values
+        rows = counted(targets, logits.shape[1], ignored, asked=self._asked, values=values)
         moved = kept = logits if rows is None else logits[rows]
         targets = targets if rows is None else targets[rows]
         if perturbation is not None and (len(targets) or several_processes()):
@@ -260,12 +263,11 @@ def _task(
     """The task of a loss, from its parts."""
     if task not in (None, "multiclass", "multilabel"):
         raise ValueError(f"task must be 'multiclass' or 'multilabel', got {task!r}")
-    of_loss: Task | None = "multilabel" if isinstance(base_loss, LabelLoss) else None
-    told = {
+    told: dict[str, Any] = {
         "task": task,
-        "perturbation": perturbation.task if perturbation else None,
-        "base_loss": of_loss,
+        "perturbation": getattr(perturbation, "task", None),
     }
+    told["base_loss"] = "multilabel" if isinstance(base_loss, LabelLoss) else None
     found = {name: kind for name, kind in told.items() if kind is not None}
     if len(set(found.values())) > 1:
         listed = ", ".join(f"{name} is {kind}" for name, kind in found.items())

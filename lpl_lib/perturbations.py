@@ -33,8 +33,7 @@ from lpl_lib.state import FullPrecision
 
 
 def at_least_float32(logits: Tensor) -> Tensor:
-    """Return ``logits`` in a dtype fit for statistics: float16 and bfloat16 are raised
-    to float32, others kept."""
+    """Return float16 and bfloat16 as float32, fit for statistics; others as they are."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
@@ -241,11 +240,7 @@ class LogitAdjustment(Perturbation):
             self.register_buffer("own", torch.log1p(shift / share).float())
 
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
-        shared = (self.tau * self.log_prior).to(logits.dtype).expand_as(logits)
-        if "own" not in self._buffers:
-            return shared
-        own = self.own[targets].to(logits.dtype)
-        return shared.scatter_add(1, targets[:, None], own[:, None])
+        return LogitAdjustment.move(self, torch.zeros_like(logits), targets)
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
         logits = torch.add(logits, self._table("log_prior", logits), alpha=self.tau)
@@ -287,14 +282,13 @@ class LDAM(Perturbation):
     ) -> None:
         super().__init__()
         counts = check_class_counts(class_counts)
-        check_number(max_margin, "max_margin")
-        check_number(scale, "scale")
         self.num_classes = len(counts)
-        margins = scale * max_margin * (counts / counts.min()) ** -0.25
+        largest = check_number(scale, "scale") * check_number(max_margin, "max_margin")
+        margins = largest * (counts / counts.min()) ** -0.25
         self.register_buffer("margins", margins.float())
 
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return self.move(torch.zeros_like(logits), targets)
+        return LDAM.move(self, torch.zeros_like(logits), targets)
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
         own = self._table("margins", logits).index_select(0, targets)

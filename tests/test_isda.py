@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from cases import Batch, linear, random_batch
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import isda_delta
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lpl_lib import ISDA, PerturbedLoss
 
@@ -153,6 +156,59 @@ def test_isda_is_the_entropic_risk_of_gaussian_features(strength):
         entropic = (mass * losses.exp()).sum().log()
         assert isda_loss[i].item() == pytest.approx(entropic.item(), rel=1e-5)
         assert (mass * losses).sum() < isda_loss[i]
+
+
+class Held(TorchDispatchMode):
+    """Bytes that the results of operators hold, ``now`` and at most, ``peak``."""
+
+    now = peak = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        given = {id(part) for part in self.storages((args, kwargs))}
+        for part in self.storages(found):
+            if id(part) not in given and part.nbytes():
+                self.change(part.nbytes())
+                weakref.finalize(part, self.change, -part.nbytes())
+        return found
+
+    @staticmethod
+    def storages(tree):
+        parts = (part for part in tree_leaves(tree) if isinstance(part, torch.Tensor))
+        return [part.untyped_storage() for part in parts]
+
+    def change(self, size):
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
+@pytest.mark.parametrize(("covariance", "most"), [("full", 8), ("diagonal", 10)])
+def test_memory_is_a_few_tensors_of_logits_beside_the_covariances(covariance, most):
+    """What backward needs of the covariances, a copy of the batch's, is left out."""
+    size, num_classes, width = 128, 256, 16
+    draw = torch.Generator().manual_seed(0)
+    features = torch.randn(size, width, generator=draw)
+    targets = torch.randint(num_classes, (size,), generator=draw)
+    head = torch.nn.Linear(width, num_classes)
+    criterion = PerturbedLoss(ISDA(head, covariance=covariance))
+    logits = head(features)
+    with Held() as held:
+        criterion(logits, targets).backward()
+    copied = size * criterion.perturbation.spread[0].numel()
+    assert 0 < (held.peak / 4 - copied) / logits.numel() <= most
+
+
+def test_the_full_form_can_be_differentiated_twice():
+    logits, targets, features, weight = random_batch([0, 2, 2, 0], 5)
+    head = linear(weight)
+    isda = ISDA(head)
+    feed(isda, head, Batch(logits, targets, features, weight))
+
+    def forms(weight):
+        return isda.eval()._quadratic_forms(weight, targets)
+
+    assert torch.autograd.gradcheck(forms, weight.requires_grad_())
+    assert torch.autograd.gradgradcheck(forms, weight)
 
 
 def test_features_that_are_not_finite_leave_the_statistics_alone():

@@ -26,9 +26,6 @@ class Bound(FullPrecision):
     num_classes: int | None = None
     uses_confidence: bool = True
 
-    def forward(self, statistics: ClassStatistics, signs: Tensor) -> Tensor:
-        raise NotImplementedError
-
 
 class FixedBound(Bound):
     r"""The same bound for every class, :math:`\epsilon_c = \epsilon`.
@@ -108,14 +105,13 @@ class FrequencyBound(Bound):
     def __init__(self, class_counts: ClassCounts, epsilon: float, extra: float) -> None:
         super().__init__()
         counts = check_class_counts(class_counts)
-        check_number(epsilon, "epsilon")
-        check_number(extra, "extra")
         self.num_classes = len(counts)
-        self.largest = epsilon + extra
-        head = epsilon + extra * counts / counts.max()
-        tail = epsilon + extra * counts.min() / counts
-        self.register_buffer("of_head", head.float())
-        self.register_buffer("of_tail", tail.float())
+        self.largest = check_number(epsilon, "epsilon") + check_number(extra, "extra")
+        for name, share in (
+            ("head", counts / counts.max()),
+            ("tail", counts.min() / counts),
+        ):
+            self.register_buffer(f"of_{name}", (epsilon + extra * share).float())
 
     def forward(self, statistics: ClassStatistics | None, signs: Tensor) -> Tensor:
         return torch.where(signs < 0, self.of_head, self.of_tail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,10 +67,10 @@ class ClassConfidence(FullPrecision):
             self.register_buffer("confidence", torch.zeros(num_classes))
             self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
 
-    def forward(self, logits: Tensor, targets: Tensor, p: Any = None) -> ClassStatistics:
+    def forward(self, logits: Tensor, targets: Tensor, *mass: Tensor) -> ClassStatistics:
         """Return the statistics after this batch; logits ``(B, C)``, targets ``(B,)``, and
-        the samples' confidences ``p`` ``(B, 1)`` if they are known."""
-        batch = self._of_batch(logits, targets, p)
+        the masses of own class and rivals in the batch's groups ``(R, 1)`` if known."""
+        batch = self._of_batch(logits, targets, *mass)
         if self.decay is None:
             return batch
         if self.training:
@@ -82,11 +82,14 @@ class ClassConfidence(FullPrecision):
             self.seen.logical_or_(usable)
         return ClassStatistics(self.confidence.clone(), self.seen.clone())
 
-    def _of_batch(self, logits: Tensor, targets: Tensor, p: Any) -> ClassStatistics:
-        if p is None:
-            p = logits.detach().softmax(1).gather(1, targets[:, None])
-        none = p.new_zeros(self.num_classes, dtype=torch.float32)
-        p = p.view(-1).float()
-        total = none.index_add(0, targets, p)
-        size = none.index_add(0, targets, torch.ones_like(p))
-        return ClassStatistics(total.div_(size.clamp(min=1)), size != none)
+    def _of_batch(self, logits: Tensor, targets: Tensor, *mass: Tensor) -> ClassStatistics:
+        if mass:
+            own, size = mass[0].view(-1), (mass[0] + mass[1]).view(-1)
+        else:
+            own = logits.detach().softmax(1).gather(1, targets[:, None]).view(-1).float()
+            size = torch.ones_like(own)
+        if not mass or own.shape[0] < self.num_classes:  # to a number a class
+            none = own.new_zeros(self.num_classes)
+            own, size = none.index_add(0, targets, own), none.index_add(0, targets, size)
+            size.clamp_(min=1e-30)
+        return ClassStatistics(own / size, size >= 0.5)

@@ -29,33 +29,32 @@ def class_gradient(
     """
     if base_loss is not None:
         return groups.mean(_sample_gradients(logits, targets, base_loss))
-    rivals = logits.softmax(1).scatter_(1, targets[:, None], 0.0)
-    mean = groups.mean(rivals)
-    return mean.scatter_(1, groups.corner, -mean.sum(1, keepdim=True))
+    mean = groups.mean(logits.softmax(1).scatter_(1, targets[:, None], 0.0))
+    return mean.scatter_(1, groups.classes[:, None], -mean.sum(1, keepdim=True))
 
 
 def ascent_direction(
-    logits: Tensor,
-    targets: Tensor,
-    groups: ClassGroups,
-    base_loss: BaseLoss | None = None,
-    p: Tensor | None = None,
+    logits: Tensor, targets: Tensor, groups: ClassGroups, base_loss: BaseLoss | None = None
 ) -> Tensor:
     r"""Direction of :func:`class_gradient` with Euclidean norm 1, ``(R, C)``.
 
     For cross-entropy the gradient is a positive multiple of :math:`\rho_c - e_c`, where
     :math:`\rho_c` is the mean of the rivals' distributions, weighted by the mass
     :math:`1 - p_c` that each sample leaves to its rivals. Where that underflows (float32: a
-    loss below 1e-38), and where there is no rival, :math:`-e_c` is left. ``p`` is the
-    softmax of the logits where it is known; it is overwritten.
+    loss below 1e-38), and where there is no rival, :math:`-e_c` is left.
     """
     if base_loss is not None:
         return unit_rows(class_gradient(logits, targets, groups, base_loss))
-    p = logits.softmax(1) if p is None else p
-    ascent = groups.sum(p.scatter_(1, groups.own, 0.0))
-    mass = ascent.sum(1, keepdim=True).clamp_(min=torch.finfo(p.dtype).tiny)
-    ascent.div_(mass).scatter_(1, groups.corner, -1.0)
-    return ascent.div_(torch.linalg.vector_norm(ascent, dim=1, keepdim=True))
+    return from_sums(groups.sum(logits.softmax(1)), groups)[0]
+
+
+def from_sums(sums: Tensor, groups: ClassGroups) -> tuple[Tensor, Tensor]:
+    """Make of each class's summed softmax ``(R, C)``, in place, the direction for
+    cross-entropy; and return the mass ``(R, 1)`` that went to rivals."""
+    mass = groups.set_own(sums, 0.0).sum(1, keepdim=True)
+    mass.clamp_(min=torch.finfo(sums.dtype).tiny)
+    groups.set_own(sums.div_(mass), -1.0)
+    return sums.div_(torch.linalg.vector_norm(sums, dim=1, keepdim=True)), mass
 
 
 def unit_rows(table: Tensor) -> Tensor:

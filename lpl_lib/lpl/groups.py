@@ -22,8 +22,7 @@ class ClassGroups:
         row: ``(B,)``, each sample's row in the tables of its batch.
         classes: ``(R,)``, the class of each row. Rows without samples exist; what
             stands in them is not used.
-        own: ``(B, 1)``, each sample's class; ``corner``, ``(R, 1)``, each row's.
-        size: ``R``.
+        size: ``R``; ``square``, whether that is ``C``.
 
     >>> groups = ClassGroups(torch.tensor([7, 2, 7]), num_classes=10)
     >>> groups.row, groups.classes
@@ -36,18 +35,19 @@ class ClassGroups:
     """
 
     def __init__(self, targets: Tensor, num_classes: int) -> None:
-        size = len(targets)
-        self.row = self.classes = targets
-        self.own = self._column = targets[:, None]
-        if num_classes <= size:
-            self.classes = torch.arange(num_classes, device=targets.device)
-        else:
+        size, self._width = targets.shape[0], num_classes
+        self.size, self.square = min(size, num_classes), num_classes <= size
+        self.row = self._own = targets
+        if not self.square:
             index = torch.arange(size, device=targets.device)
             first = targets.new_full((num_classes,), size)
             self.row = first.scatter_reduce_(0, targets, index, "amin")[targets]
-            self._column = self.row[:, None]
-        self.size, self.corner = len(self.classes), self.classes[:, None]
+        self._column = self.row.unsqueeze(1)
         self._wide = self._column.expand(-1, num_classes)
+
+    @property
+    def classes(self) -> Tensor:
+        return torch.arange(self.size, device=self.row.device) if self.square else self._own
 
     def expand(self, table: Tensor) -> Tensor:
         """Return for each sample its class's row, ``(R, A)`` to ``(B, A)``."""
@@ -63,11 +63,24 @@ class ClassGroups:
         size = self.sum(torch.ones_like(values[:, :1])).clamp_(min=1)
         return self.sum(values).div_(size)
 
+    def own(self, table: Tensor) -> Tensor:
+        """Return each row's entry of its class, ``(R, C)`` to ``(R, 1)``, a copy."""
+        if self.square:
+            return table.diagonal().clone().unsqueeze(1)
+        return table.gather(1, self._own[:, None])
+
+    def set_own(self, table: Tensor, value: float) -> Tensor:
+        """Set each row's entry of its class in place, ``(R, C)``."""
+        if not self.square:
+            return table.scatter_(1, self._own[:, None], value)
+        table.diagonal().fill_(value)
+        return table
+
     def common(self, values: Tensor) -> Tensor:
         """Return what all samples of a class share, ``(B, 1)`` to ``(R, 1)``."""
         # zeros elsewhere: what an empty tensor holds may be slow to calculate with
         return values.new_zeros(self.size, 1).scatter_(0, self._column, values)
 
     def _index(self, values: Tensor) -> Tensor:
-        made = self._wide.shape[1] == values.shape[1]
-        return self._wide if made else self._column.expand(-1, values.shape[1])
+        width = values.shape[1]
+        return self._wide if width == self._width else self._column.expand(-1, width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from numbers import Integral
 from typing import Any
 
@@ -15,12 +14,13 @@ from lpl_lib.checks import (
     check_class_counts,
     check_count,
     check_number,
+    has_values,
 )
 from lpl_lib.lpl.bounds import Bound, FixedBound, FrequencyBound
 from lpl_lib.lpl.confidence import ClassConfidence
 from lpl_lib.lpl.distributed import whole_batch
 from lpl_lib.lpl.solvers import L2, SOLVERS, LInf, Solver
-from lpl_lib.lpl.splits import ConfidenceSplit, RankSplit, Split
+from lpl_lib.lpl.splits import ConfidenceSplit, RankSplit, Split, check_parts
 from lpl_lib.perturbations import Perturbation, frozen, move_own
 from lpl_lib.variation import class_relative_variation
 
@@ -81,32 +81,22 @@ class LPL(Perturbation):
     ) -> None:
         super().__init__()
         self.process_group = process_group
-        counts: Tensor | None = None
-        if isinstance(classes, int | Integral):
-            size = check_count(classes, "classes")
-        else:
-            counts = check_class_counts(classes, "classes")
-            size = len(counts)
+        given: Any = classes
+        single = isinstance(classes, int | Integral)
+        counts = None if single else check_class_counts(given, "classes")
+        size = check_count(given, "classes") if counts is None else len(counts)
         self.num_classes = size
         if split is None:
             split = ConfidenceSplit() if counts is None else RankSplit(counts)
-        if not isinstance(split, Split):
-            raise ValueError(
-                f"split must be a Split such as RankSplit(class_counts), got {split!r}"
-            )
         if not isinstance(bound, Bound):
             top = check_number(bound, "bound")
             bound = FixedBound(top) if counts is None else FrequencyBound(counts, 0.0, top)
         self.split, self.bound, self.solver = split, bound, _solver(solver)
-        self._made: tuple[Any, Any, Any] = (), (), None
+        self._made: tuple[Any, Any, Any] = None, None, None
         self.use_base_loss(None)
         self.confidence = ClassConfidence(size, decay)
-        for name, part in (("split", split), ("bound", bound)):
-            if part.num_classes not in (None, size):
-                raise ValueError(
-                    f"{name} was made for {part.num_classes} classes, "
-                    f"but there are {size} classes"
-                )
+        known = f"classes, but there are {size} classes"
+        check_parts(split, bound, size, "RankSplit(class_counts)", known)
 
     def use_base_loss(self, base_loss: BaseLoss | None) -> None:
         inner = None if _is_cross_entropy(base_loss) else base_loss
@@ -118,21 +108,18 @@ class LPL(Perturbation):
     @property
     def couples(self) -> bool:  # type: ignore[override]
         """By rank and in closed form no sample depends on the others of its batch."""
-        return self._learns_confidence or not isinstance(self.solver, LInf)
-
-    @property
-    def _learns_confidence(self) -> bool:
-        return self.split.uses_confidence or self.bound.uses_confidence
+        learns = self.split.uses_confidence or self.bound.uses_confidence
+        return learns or not isinstance(self.solver, LInf)
 
     @torch.no_grad()
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         logits, targets, own = whole_batch(logits, targets, self.process_group)
 
-        def radius(p: Tensor | None = None) -> Tensor:
-            return self._radii(logits, targets, p).index_select(0, targets)
+        def radii(*mass: Tensor) -> Tensor:
+            return self._radii(logits, targets, *mass)
 
         early = isinstance(self.solver, L2) and self._base_loss[0] is None
-        known: Any = radius if early else radius()
+        known: Any = radii if early else radii().index_select(0, targets)
         delta = self.solver(logits, targets, known, self.bound.largest, *self._base_loss)
         return delta if own == slice(None) else delta[own]
 
@@ -152,22 +139,22 @@ class LPL(Perturbation):
         split, bound = self.split, self.bound
         statistics: Any = None
         # a split by rank with a bound by frequency looks at no confidence: spare it
-        if self._learns_confidence:
-            statistics = self.confidence(*batch)
-            statistics = statistics._replace(threshold=split.threshold)
+        if split.uses_confidence or bound.uses_confidence:
+            statistics = self.confidence.forward(*batch)
+            if split.threshold is not None:
+                statistics = statistics._replace(threshold=split.threshold)
         elif type(split) is RankSplit and type(bound) in (FixedBound, FrequencyBound):
             # made once, and again when something that it is made of has changed
             parts: Any = (split.signs, *bound._buffers.values())
-            state = (bound.largest, scale, *[part._version for part in parts])
-            known_parts, known_state, radii = self._made
-            if state != known_state or not all(map(operator.is_, parts, known_parts)):
+            state = (bound.largest, scale, *[(id(part), part._version) for part in parts])
+            known, _, radii = self._made
+            if state != known:
                 radii = scale * split(None) * bound(None, split.signs)
-                passing = torch.compiler.is_compiling() or type(radii) is not Tensor
-                if not (passing or torch._C._functorch.is_functorch_wrapped_tensor(radii)):
-                    self._made = parts, state, radii
+                if has_values(radii):
+                    self._made = state, parts, radii
             return radii
-        signs = split(statistics)
-        radii = signs * bound(statistics, signs)
+        signs = split.forward(statistics)
+        radii = signs * bound.forward(statistics, signs)
         return radii if scale == 1 else scale * radii
 
     def class_variation(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -17,31 +17,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lpl_lib.checks import BaseLoss, check_count, check_number
-from lpl_lib.lpl.gradients import ascent_direction, class_gradient, unit_rows
+from lpl_lib.lpl.gradients import ascent_direction, class_gradient, from_sums, unit_rows
 from lpl_lib.lpl.groups import ClassGroups
 
 MOST_STEPS = 10_000  # of a walk: more would take hours
 
 
-class Solver(Protocol):
-    """Maps logits, targets and signed radii to ``delta``; see the module's text."""
-
-    def __call__(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        radius: Tensor,
-        largest: float,
-        base_loss: BaseLoss | None = None,
-    ) -> Tensor:
-        """``largest`` bounds ``abs(radius)`` and is known without asking the device."""
-        ...
+Solver = Callable[..., Tensor]
+"""Maps logits, targets, signed radii, what their sizes do not exceed (known without asking
+the device) and perhaps a base loss to ``delta``; see the module's text."""
 
 
 @dataclass(frozen=True)
@@ -119,24 +109,28 @@ class L2:
         self,
         logits: Tensor,
         targets: Tensor,
-        radius: Any,  # signed radii, or a function of the confidences (B, 1)
+        radius: Any,  # signed radii; or a function of own and rivals' mass (R, 1)
         largest: float,
         base_loss: BaseLoss | None = None,
     ) -> Tensor:
-        groups, p = ClassGroups(targets, logits.shape[1]), None
+        groups = ClassGroups(targets, logits.shape[1])
         if callable(radius):  # the softmax of the first step gives the confidences too
-            p = logits.softmax(1)
-            radius = radius(p.gather(1, groups.own))
-        direction = ascent_direction(logits, targets, groups, base_loss, p)
-        del p  # memory is time
-        radius = radius.to(logits.dtype)[:, None]
-        # damping where the loss is minimised
-        keep = groups.common(radius).sign_().clamp_(-self.damping, 0).neg_()
+            sums = groups.sum(logits.softmax(1))
+            own = groups.own(sums)
+            direction, rivals = from_sums(sums, groups)
+            radii = radius(own, rivals)
+            radius = (radii if groups.square else radii.index_select(0, targets))[:, None]
+        else:
+            direction = ascent_direction(logits, targets, groups, base_loss)
+            radius = groups.common(radius[:, None])
+        radius = radius.to(logits.dtype)
+        lowered = radius.sign().clamp_(max=0)  # -1 where the loss is, else 0
+        share = self.damping / (self.damping - 1)
         for _ in range(self.steps - 1):
-            moved = groups.expand(direction).mul_(radius).add_(logits)
+            moved = groups.expand(direction * radius).add_(logits)
             ascent = ascent_direction(moved, targets, groups, base_loss)
-            direction = unit_rows(ascent.lerp_(direction, keep))
-        return groups.expand(direction).mul_(radius)
+            direction = unit_rows(ascent.addcmul_(direction, lowered, value=share))
+        return groups.expand(direction.mul_(radius))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lpl_lib.checks import ClassCounts, check_class_counts, check_count, check_number
@@ -25,9 +26,6 @@ class Split(FullPrecision):
     num_classes: int | None = None
     uses_confidence: bool = True
     threshold: float | None = None
-
-    def forward(self, statistics: ClassStatistics) -> Tensor:
-        raise NotImplementedError
 
 
 class ConfidenceSplit(Split):
@@ -61,7 +59,7 @@ class ConfidenceSplit(Split):
     def forward(self, statistics: ClassStatistics) -> Tensor:
         tau = statistics.tau if self.threshold is None else self.threshold
         # a tie with the mean, which is rounded, is not below it
-        return F.threshold(tau - statistics.confidence, SAME_CONFIDENCE, -1.0).sign_()
+        return torch.threshold(tau - statistics.confidence, SAME_CONFIDENCE, -1.0).sign_()
 
 
 class RankSplit(Split):
@@ -103,3 +101,12 @@ class RankSplit(Split):
 
     def forward(self, statistics: ClassStatistics | None) -> Tensor:
         return self.signs
+
+
+def check_parts(split: Any, bound: Any, size: int, such_as: str, known: str) -> None:
+    """Refuse what is no split, and a split or bound made for another number of classes."""
+    if not isinstance(split, Split):
+        raise ValueError(f"split must be a Split such as {such_as}, got {split!r}")
+    for name, part in (("split", split), ("bound", bound)):
+        if part.num_classes not in (None, size):
+            raise ValueError(f"{name} was made for {part.num_classes} {known}")

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lpl_lib.checks import check_number
+from lpl_lib.checks import check_number, reads_values
 
 
 class LabelLoss:
@@ -26,13 +26,15 @@ class LabelLoss:
 
     Attributes:
         allows_soft_labels: whether targets may lie between 0 and 1.
+        symmetric: whether the loss of positives is that of negatives of minus the logit.
     """
 
     allows_soft_labels = True
+    symmetric = False
 
     def positive(self, logits: Tensor) -> Tensor:
         """Return the loss of positives with these logits, of the same shape."""
-        return self.curves(logits)[0]
+        return self.negative(-logits) if self.symmetric else self.curves(logits)[0]
 
     def negative(self, logits: Tensor) -> Tensor:
         """Return the loss of negatives with these logits, of the same shape."""
@@ -44,8 +46,12 @@ class LabelLoss:
 
     def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each image and label, ``(B, K)``."""
+        t = targets.to(logits.dtype)
+        # 0 and 1 are their own squares: of each entry one curve will do
+        if self.symmetric and reads_values(t, None) and torch.equal(t, t.square()):
+            return self.negative(logits * t.mul(-2).add_(1))
         positive, negative = self.curves(logits)
-        return torch.lerp(negative, positive, targets.to(logits.dtype))
+        return torch.lerp(negative, positive, t)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         return self.elementwise(logits, targets).mean()
@@ -93,14 +99,16 @@ class MultilabelFocalLoss(LabelLoss):
         check_number(self.gamma, "gamma")
         check_number(self.balance, "balance", strict=True)
 
-    def curves(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    symmetric = True
+
+    def negative(self, logits: Tensor) -> Tensor:
+        if self.gamma == 2:
+            focus = logits.sigmoid().square()
+        else:  # a power by its logarithm: finite, with its gradient, at any logit
+            focus = (self.gamma * F.logsigmoid(logits)).exp_()
         # beyond 40 the 1 in log(1 + e^u) is below the rounding of float64
-        of_positive, of_negative = (F.softplus(u, threshold=40) for u in (-logits, logits))
-        # a power by its logarithm: finite, with its gradient, at any logit
-        focus = [(-self.gamma * bce).exp_() for bce in (of_negative, of_positive)]
-        if self.balance != 1:
-            focus = [self.balance * part for part in focus]
-        return focus[0] * of_positive, focus[1] * of_negative
+        loss = focus * F.softplus(logits, threshold=40)
+        return loss if self.balance == 1 else self.balance * loss
 
 
 @dataclass(frozen=True)
@@ -141,15 +149,15 @@ class AsymmetricLoss(LabelLoss):
             raise ValueError(f"margin must lie in [0, 1), got {self.margin}")
 
     def curves(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        p, log_q = logits.sigmoid(), F.logsigmoid(-logits)
-        p_m = (p - self.margin).clamp(min=0)
-        log_rest = torch.log1p(-p_m) if self.margin > 0 else log_q
-        # off zero, where a power below 1 has no slope
-        p_m = p_m.clamp(min=torch.finfo(logits.dtype).tiny)
-        focus = [(self.gamma_positive * log_q).exp_(), p_m]
-        # a general power is ten times as slow as two squares
-        four = self.gamma_negative == 4
-        focus[1] = p_m.square().square() if four else p_m**self.gamma_negative
+        flipped = -logits
+        log_q = F.logsigmoid(flipped)
+        minus = (self.margin - logits.sigmoid()).clamp(max=0)  # -p_m
+        log_rest = torch.log1p(minus) if self.margin > 0 else log_q
+        far = (self.gamma_positive * log_q).exp_()
+        if self.gamma_negative == 4:  # a general power is ten times as slow
+            near = minus.square().square()
+        else:  # off zero, where a power below 1 has no slope
+            near = (-minus).clamp(min=torch.finfo(logits.dtype).tiny) ** self.gamma_negative
         if self.constant_weights:
-            focus = [part.detach() for part in focus]
-        return -focus[0] * F.logsigmoid(logits), -focus[1] * log_rest
+            far, near = far.detach(), near.detach()
+        return far * F.softplus(flipped, threshold=40), -near * log_rest

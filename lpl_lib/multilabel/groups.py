@@ -7,8 +7,6 @@ single-label library works on them as it is.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -54,7 +52,7 @@ class GroupConfidence(ClassConfidence):
     def __init__(self, num_labels: int, decay: float | None = None) -> None:
         super().__init__(2 * check_count(num_labels, "num_labels"), decay)
 
-    def _of_batch(self, logits: Tensor, targets: Tensor, p: Any) -> ClassStatistics:
+    def _of_batch(self, logits: Tensor, targets: Tensor, *mass: Tensor) -> ClassStatistics:
         positive, negative = targets > 0, targets <= 0  # neither where not known: NaN
         p = logits.float().sigmoid()
         size = torch.cat([negative.sum(0), positive.sum(0)])

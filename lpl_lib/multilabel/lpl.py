@@ -10,7 +10,7 @@ from torch import Tensor
 from lpl_lib.checks import ClassCounts, Task, check_label_counts, check_number
 from lpl_lib.lpl.bounds import Bound, FixedBound
 from lpl_lib.lpl.distributed import whole_batch
-from lpl_lib.lpl.splits import Split
+from lpl_lib.lpl.splits import Split, check_parts
 from lpl_lib.multilabel.groups import GroupConfidence, group_values
 from lpl_lib.multilabel.policies import MajoritySplit, PriorBound
 from lpl_lib.perturbations import Perturbation
@@ -77,22 +77,14 @@ class MultilabelLPL(Perturbation):
         counts = check_label_counts(label_counts, num_samples)
         self.num_classes = len(counts)
         self.split = MajoritySplit(counts, num_samples) if split is None else split
-        if not isinstance(self.split, Split):
-            raise ValueError(
-                f"split must be a Split such as ConfidenceSplit(), got {split!r}"
-            )
         if bound is None:
             bound = PriorBound(counts, num_samples)
         self.bound = (
             bound if isinstance(bound, Bound) else FixedBound(check_number(bound, "bound"))
         )
-        groups = 2 * self.num_classes
-        for name, part in (("split", self.split), ("bound", self.bound)):
-            if part.num_classes not in (None, groups):
-                raise ValueError(
-                    f"{name} was made for {part.num_classes} groups, but "
-                    f"{self.num_classes} labels have {groups}: negatives, then positives"
-                )
+        groups, size = 2 * self.num_classes, self.num_classes
+        known = f"groups, but {size} labels have {groups}: negatives, then positives"
+        check_parts(self.split, self.bound, groups, "ConfidenceSplit()", known)
         self.confidence = GroupConfidence(self.num_classes, decay)
 
     @torch.no_grad()
