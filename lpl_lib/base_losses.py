@@ -18,7 +18,8 @@ class FocalLoss(FullPrecision):
     Args:
         gamma: :math:`\gamma` >= 0; 0 is cross-entropy. 2 in the paper, for detection; 1
             in LDAM's experiments on long-tailed CIFAR.
-        weight: of the classes, ``(C,)``, as in ``nn.CrossEntropyLoss``; default: alike.
+        weight: of the classes, ``(C,)``; default: alike. The mean is the weighted one, as
+            in ``nn.CrossEntropyLoss``; LDAM-DRW's code divides by the batch's size.
         ignore_index: the label of samples that do not count.
 
     Source: Lin et al. 2017, "Focal loss for dense object detection", Eq. 4 and 5, for

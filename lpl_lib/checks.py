@@ -90,10 +90,8 @@ def check_number(
         raise ValueError(f"{name} must be a number, got {value!r}") from error
     in_range = number > minimum if strict else number >= minimum
     if not (math.isfinite(number) and in_range):
-        relation = ">" if strict else ">="
-        raise ValueError(
-            f"{name} must be a finite number {relation} {minimum:g}, got {value}"
-        )
+        least = f"{'>' if strict else '>='} {minimum:g}"
+        raise ValueError(f"{name} must be a finite number {least}, got {value}")
     if number > LARGEST_NUMBER:
         raise ValueError(f"{name} must be at most {LARGEST_NUMBER:g}, got {value}")
     return number
@@ -203,11 +201,9 @@ def check_label_values(targets: Tensor, *, soft: bool = False) -> None:
     allowed = is_label(targets, soft=soft)
     if not allowed.all():
         row, column = (int(i) for i in (~allowed).nonzero()[0])
-        count = int((~allowed).sum())
         raise ValueError(
             f"targets must be {'in [0, 1]' if soft else '0 or 1'}, got "
-            f"{targets[row, column].item():.4g} for sample {row}, label {column} "
-            f"({count} such value{'s' if count > 1 else ''} in all)"
+            f"{targets[row, column].item():.4g} for sample {row}, label {column}"
         )
 
 
@@ -247,8 +243,7 @@ def check_devices(logits: Tensor, targets: Tensor) -> None:
     """Check that both are on one device."""
     if targets.device != logits.device:
         raise ValueError(
-            f"targets are on {targets.device} but logits on {logits.device}: "
-            "move both to one device"
+            f"targets are on {targets.device} but logits on {logits.device}: move one"
         )
 
 
@@ -268,8 +263,7 @@ def several_processes(group: Any = None) -> bool:
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Whether a look at values can work: not while compiling or exporting, under
-    ``vmap`` or another transform, or in a fake tensor."""
+    """Whether there are values: not while compiling, under ``vmap``, in a fake tensor."""
     return not (
         torch.compiler.is_compiling()
         or torch._C._functorch.peek_interpreter_stack() is not None

@@ -71,8 +71,7 @@ class PerturbedLoss(FullPrecision):
 
     Half-precision logits are raised to float32. A batch of which nothing counts has loss 0.
 
-    Source: Eq. 7 of Li et al. (arXiv 2209.05668); for mixed targets the rule is this
-    book's (chapter 9).
+    Source: Eq. 7 of Li et al.; for mixed targets, chapter 9 of this book.
 
     Raises:
         ValueError: a task other than the perturbation's; targets of another kind, or mixed

@@ -10,10 +10,7 @@ from lpl_lib.checks import ClassCounts, check_batch, check_class_counts
 
 def class_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the top-1 accuracy of each class, ``(C,)`` in [0, 1]; NaN where absent.
-
-    Args:
-        logits: ``(N, C)``.
-        targets: ``(N,)``, integer.
+    Logits are ``(N, C)``, targets ``(N,)``, integer.
 
     >>> logits = torch.tensor([[2.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 3.0, 0.0]])
     >>> class_accuracy(logits, torch.tensor([0, 1, 1]))

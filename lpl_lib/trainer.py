@@ -22,8 +22,7 @@ class TrainerLoss(nn.Module):
         Trainer(..., compute_loss_func=TrainerLoss(LogitAdjustment(class_counts)))
 
     It takes the logits out of the model's output object, works on their device, and
-    weights the batch by its share of the accumulated one, so that accumulation gives the
-    mean over all samples:
+    weights the batch by its share of the accumulated one, for the mean over all samples:
 
     .. math:: L = \frac{B}{\text{num\_items\_in\_batch}} \; \overline{\ell}
 
@@ -85,8 +84,7 @@ class TrainerLoss(nn.Module):
         if labels is None:
             raise ValueError(
                 "labels must come with each batch, got None: call the data set's column "
-                "of classes 'labels'; if the Trainer drops it because the model's "
-                "forward does not take it, set remove_unused_columns=False"
+                "of classes 'labels', or set remove_unused_columns=False"
             )
         if self._first:
             self._refuse_smoothing()
@@ -108,11 +106,11 @@ class TrainerLoss(nn.Module):
         return loss * share
 
     def _refuse_smoothing(self) -> None:
-        """Look, in the first step, whether the calling Trainer was asked to smooth."""
+        """Look, in the first step, whether the Trainer was asked to smooth by itself."""
         self._first = False
         callers = (info.frame.f_locals.get("self") for info in inspect.stack(0))
         trainers = [it for it in callers if getattr(it, "compute_loss_func", None) is self]
-        if any(trainer.label_smoother is not None for trainer in trainers):
+        if any(getattr(it, "label_smoother", None) for it in trainers):
             raise ValueError(
                 "label_smoothing_factor must be 0, the Trainer ignores it beside a "
                 "compute_loss_func: base_loss=nn.CrossEntropyLoss(label_smoothing=...)"

@@ -34,8 +34,7 @@ def rival_score(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def softplus(score: Tensor) -> Tensor:
-    """Return ``log(1 + exp(score))``, the loss of a rival score, exact at any size (the
-    one in ``torch.nn.functional`` drops the 1 beyond 20)."""
+    """Return ``log(1 + exp(score))``, the loss of a rival score, exact at any size."""
     return torch.logaddexp(score, torch.zeros_like(score))
 
 

@@ -11,7 +11,6 @@ from benchmarks.counterexamples.draws import (
     Array,
     Draw,
     logistic,
-    normal,
     power,
     probabilities,
     search,
@@ -264,36 +263,3 @@ def threshold_of_a_label(draw: Draw) -> Iterator[float]:
     yield abs(turning_odds(0.0, exact) / (prior / (1 - prior)) - 1)
     both = np.log((1 - prior) / prior)
     yield abs(turning_odds(both, -both) / (prior / (1 - prior)) - 1)
-
-
-@search("thm-6b-chain", tolerance=1e-6, cost=10)
-def markov(draw: Draw) -> Iterator[float]:
-    size = int(draw.integers(2, 9))
-    table, u = normal(draw, size, size) / 4, draw.normal(size=size)
-    eta = stationary(chain(table, u))
-    yield float(np.abs(best(table, eta) - u + u.max()).max())
-    g = draw.normal(size=size) * 2
-    eta = posterior(draw, size, np.exp(g))
-    found = best(g + draw.normal(size=(size, 1)), eta)
-    yield float(np.ptp(found - np.log(eta) + g))
-    yield misranked(found, eta * np.exp(-g))
-
-
-@search("prop-6b-ties", tolerance=1e-8)
-def symmetric(draw: Draw) -> Iterator[float]:
-    size = int(draw.integers(2, 9))
-    gaps = 4 * np.tanh(draw.normal(size=size))
-    table = gaps[:, None] / 2 * (1 - 2 * np.eye(size))
-    q = probabilities(2 * draw.normal(size=size))
-    formula = q * (1 - (1 - np.exp(-gaps)) * q)
-    eta = stationary(chain(table, np.log(q)))
-    yield float(np.abs(np.log(eta / formula) - np.log(1 / formula.sum())).max())
-    if size > 2 and abs(gaps[0] - gaps[1]) > 0.05:
-        odds = []
-        for tie in (draw.uniform(1 / size, 0.4), draw.uniform(0.42, 0.49)):
-            q = np.r_[tie, tie, np.full(size - 2, (1 - 2 * tie) / (size - 2))]
-            eta = stationary(chain(table, np.log(q)))
-            boxed = 1 - (1 - np.exp(-gaps[:2])) * tie
-            yield abs(eta[0] / eta[1] / (boxed[0] / boxed[1]) - 1)
-            odds.append(eta[0] / eta[1])
-        yield float(abs(odds[0] / odds[1] - 1) < 1e-6)

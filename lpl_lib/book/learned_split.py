@@ -55,8 +55,8 @@ def fit_meta_split(
     hook = LookAhead(lpl, meta, meta_lr)
     criterion = PerturbedLoss(lpl if before is None else before + lpl)
     check_number(lr, "lr", strict=True)
-    sizes = {"epochs": epochs, "batch_size": batch_size}
-    recipe = Recipe(lr=lr, **{name: check_count(n, name) for name, n in sizes.items()})
+    epochs, size = check_count(epochs, "epochs"), check_count(batch_size, "batch_size")
+    recipe = Recipe(epochs=epochs, batch_size=size, lr=lr)
     train(net, criterion, data, recipe, seed=seed, hook=hook, progress=False)
     steps = len(hook.history) // epochs
     return torch.stack(hook.history[steps - 1 :: steps])

@@ -14,10 +14,8 @@ from lpl_lib.multilabel.perturbations import log_odds
 
 
 class MajoritySplit(RankSplit):
-    r"""Of each label, the larger group is lowered and the smaller one raised.
-
-    It is :class:`~lpl_lib.RankSplit` over the ``2 K`` groups with the larger half as the
-    head.
+    r"""Of each label, the larger group is lowered and the smaller one raised:
+    :class:`~lpl_lib.RankSplit` over the ``2 K`` groups with the larger half as the head.
 
     Args:
         label_counts: images that have the label, ``(K,)``, in ``(0, num_samples)``.
@@ -37,10 +35,9 @@ class MajoritySplit(RankSplit):
 class PriorBound(Bound):
     r"""Bounds in proportion to a label's log-odds, apart for its two groups.
 
-    .. math:: \epsilon_k^{\text{larger group}} = a\,
-              \Bigl|\log\frac{1 - \pi_k}{\pi_k}\Bigr|, \qquad
-              \epsilon_k^{\text{smaller group}} = b\,
-              \Bigl|\log\frac{1 - \pi_k}{\pi_k}\Bigr|
+    .. math:: \epsilon_k^{\text{larger}} = a\, |\lambda_k|, \quad
+              \epsilon_k^{\text{smaller}} = b\, |\lambda_k|, \quad
+              \lambda_k = \log\frac{1 - \pi_k}{\pi_k}
 
     With :class:`~lpl_lib.multilabel.MajoritySplit`, :math:`a = b` is
     :class:`~lpl_lib.multilabel.MultilabelLogitAdjustment` with :math:`\tau = a`: a shift
