@@ -6,6 +6,10 @@ The sides of a comparison run in random order in each round, twice in a row: the
 the caches are cold, filled by another side, as after a network's backward pass; the second
 time they are warm. Peers are written as one line of PyTorch, from their formulas, or come
 from torchvision and timm. The table goes into ``results/loss_benchmark.json``.
+
+Where there is a GPU, the losses alone and the training step run there too, each operator
+launched by the host, and all of them as one CUDA graph; where there is none, the table says
+that it was not measured.
 """
 
 from __future__ import annotations
@@ -54,14 +58,14 @@ NUM_FEATURES = 64  # of ISDA's head, as in a ResNet-32
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def peers(num_classes: int) -> dict[str, Loss]:
+def peers(num_classes: int, device: str = "cpu") -> dict[str, Loss]:
     """Plain forms by the name of the side that they are compared with."""
     n = torch.arange(num_classes, 0, -1).double()
     prior, margins, scales = (
-        table.float()
+        table.float().to(device)
         for table in ((n / n.sum()).log(), 0.5 * n**-0.25, (n / n.max()) ** 0.05)
     )
-    shifts = -0.8 * LPL(n).split(None)
+    shifts = -0.8 * LPL(n).split(None).to(device)
     ce = F.cross_entropy
     return {
         "LA": lambda u, y: ce(u + prior, y),
@@ -76,14 +80,14 @@ def _focal(loss: torch.Tensor) -> torch.Tensor:
     return ((1 - torch.exp(-loss)) * loss).mean()
 
 
-def sides(num_classes: int) -> dict[str, Loss]:
+def sides(num_classes: int, device: str = "cpu") -> dict[str, Loss]:
     """Ours by name. Signs by rank and a fixed bound, but where a name says otherwise."""
     counts = range(num_classes, 0, -1)
 
     def lpl(solver: Any) -> PerturbedLoss:
         return PerturbedLoss(LPL(counts, FixedBound(0.4), solver=solver))
 
-    return {
+    made: dict[str, Any] = {
         "PerturbedLoss(None)": PerturbedLoss(),
         "LA": PerturbedLoss(LogitAdjustment(counts)),
         "LDAM": PerturbedLoss(LDAM(counts)),
@@ -93,21 +97,25 @@ def sides(num_classes: int) -> dict[str, Loss]:
         "l2": lpl("l2"),
         "linf, split by confidence": PerturbedLoss(LPL(num_classes, solver="linf")),
         "l2, split by confidence": PerturbedLoss(LPL(num_classes, solver="l2")),
-        "ISDA, diagonal": isda(num_classes),
+        "ISDA, diagonal": isda(num_classes, device),
         "pgd, 20 steps": lpl(PGD()),
         "algorithm1, 40 steps": lpl(Algorithm1(0.01)),
         "released, 40 steps": lpl(Released(0.01)),
     }
+    modules = (loss for loss in made.values() if isinstance(loss, torch.nn.Module))
+    for loss in modules:
+        loss.to(device)
+    return made
 
 
 SLOW = 4  # of these, the last ones: a few rounds will do
 
 
-def isda(num_classes: int) -> Loss:
+def isda(num_classes: int, device: str = "cpu") -> Loss:
     """ISDA, its head's pass included."""
-    head = torch.nn.Linear(NUM_FEATURES, num_classes)
-    criterion = PerturbedLoss(ISDA(head, covariance="diagonal"))
-    features = torch.randn(512, NUM_FEATURES)
+    head = torch.nn.Linear(NUM_FEATURES, num_classes, device=device)
+    criterion = PerturbedLoss(ISDA(head, covariance="diagonal")).to(device)
+    features = torch.randn(512, NUM_FEATURES, device=device)
 
     def loss(u: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return criterion(u + head(features[: len(y)]), y)
@@ -120,7 +128,7 @@ def table() -> Iterator[dict[str, Any]]:
     """The record, written when all benchmarks have run."""
     record: dict[str, Any] = {"rows": [], "labels": []}
     yield record
-    if record["rows"] and record["labels"] and "step" in record:
+    if record["rows"] and record["labels"] and {"step", "cuda"} <= set(record):
         about = {
             "machine": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()),
             "threads": torch.get_num_threads(),
@@ -242,13 +250,14 @@ def test_many_labels(table, size, num_labels):
         table["labels"].append(row)
 
 
-def test_training_step(table):
+def steps(device: str = "cpu") -> dict[str, Callable[[], None]]:
     """One SGD step of ResNet-32, batch 128, with plain cross-entropy and with LA + LPL."""
-    net = CifarResNet(num_classes=10, depth=32)
+    net = CifarResNet(num_classes=10, depth=32).to(device)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-    images, targets = torch.randn(128, 3, 32, 32), torch.arange(128) % 10
+    images = torch.randn(128, 3, 32, 32, device=device)
+    targets = torch.arange(128, device=device) % 10
     counts = range(10, 0, -1)
-    both = PerturbedLoss(LogitAdjustment(counts) + LPL(counts))
+    both = PerturbedLoss(LogitAdjustment(counts) + LPL(counts)).to(device)
 
     def run(loss: Loss) -> Callable[[], None]:
         def action() -> None:
@@ -258,9 +267,80 @@ def test_training_step(table):
 
         return action
 
-    cold, _ = interleaved({"plain": run(F.cross_entropy), "LA + LPL": run(both)}, rounds=12)
-    table["step"] = {
-        "plain_ms": round(1e3 * cold["plain"], 1),
-        "perturbed_ms": round(1e3 * cold["LA + LPL"], 1),
-        "ratio": round(cold["LA + LPL"] / cold["plain"], 3),
+    return {"plain": run(F.cross_entropy), "LA + LPL": run(both)}
+
+
+def step_row(seconds: dict[str, float]) -> dict[str, float]:
+    return {
+        "plain_ms": round(1e3 * seconds["plain"], 1),
+        "perturbed_ms": round(1e3 * seconds["LA + LPL"], 1),
+        "ratio": round(seconds["LA + LPL"] / seconds["plain"], 3),
     }
+
+
+def test_training_step(table):
+    """A whole step, where the loss is a small part."""
+    table["step"] = step_row(interleaved(steps(), rounds=12)[0])
+
+
+def on_gpu(
+    actions: dict[str, Callable[[], object]], rounds: int = 100
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Median seconds of each action between two events of the GPU's own clock, launched
+    operator by operator, and replayed as a CUDA graph where it can be captured as one."""
+    replays = {}
+    for name, action in actions.items():
+        side = torch.cuda.Stream()
+        with torch.cuda.stream(side):  # a capture wants to have seen a few passes
+            for _ in range(3):
+                action()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                action()
+        except RuntimeError:  # it asks the device for a value
+            continue
+        replays[name] = graph.replay
+    return clocked(actions, rounds), clocked(replays, rounds)
+
+
+def clocked(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    order, draw = list(actions.items()), random.Random(0)
+    for _ in range(rounds):
+        draw.shuffle(order)
+        for name, action in order:
+            began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda.synchronize()
+            began.record()
+            action()
+            ended.record()
+            torch.cuda.synchronize()
+            times[name].append(began.elapsed_time(ended) / 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def test_on_a_gpu(table):
+    """The losses alone and the training step with CUDA, with and without CUDA graphs."""
+    if not torch.cuda.is_available():
+        table["cuda"] = "not measured: no GPU"
+        pytest.skip(table["cuda"])
+    rows = []
+    for size, num_classes in SHAPES:
+        logits = torch.randn(size, num_classes, device="cuda", requires_grad=True)
+        targets = torch.randint(num_classes, (size,), device="cuda")
+        losses = {"cross-entropy": F.cross_entropy} | sides(num_classes, "cuda")
+        losses = dict(list(losses.items())[:-3])  # of the walks, dozens of steps: none
+        losses |= {f"{k}, plain": f for k, f in peers(num_classes, "cuda").items()}
+        actions = {name: backward(loss, logits, targets) for name, loss in losses.items()}
+        for way, seconds in zip(("launched", "graph"), on_gpu(actions), strict=True):
+            for name, value in seconds.items():
+                row = {"B": size, "C": num_classes, "side": name, "way": way}
+                row |= {"median_us": round(1e6 * value, 1)}
+                row |= {"ratio": round(value / seconds["cross-entropy"], 2)}
+                if f"{name}, plain" in seconds:
+                    row["peer"] = round(value / seconds[f"{name}, plain"], 2)
+                rows.append(row)
+    step = step_row(clocked(steps("cuda"), rounds=100))
+    table["cuda"] = {"device": torch.cuda.get_device_name(), "rows": rows, "step": step}

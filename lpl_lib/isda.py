@@ -49,7 +49,7 @@ class ISDA(Perturbation):
     >>> head = nn.Linear(1, 2, bias=False)
     >>> _ = head.weight.data.copy_(torch.tensor([[0.0], [3.0]]))
     >>> isda = ISDA(head, strength=2.0)
-    >>> isda(head(torch.tensor([[-1.0], [1.0]])), torch.tensor([0, 0])).detach()
+    >>> isda(head(torch.tensor([[-1.0], [1.0]])), torch.tensor([0, 0])).detach().round()
     tensor([[0., 9.],
             [0., 9.]])
     """

@@ -338,7 +338,7 @@ class VS(Perturbation):
 
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         shrink = (self.scales - 1).to(logits.dtype)
-        return shrink * logits + (self.tau * self.log_prior).to(logits.dtype)
+        return torch.add(shrink * logits, self._table("log_prior", logits), alpha=self.tau)
 
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
         scaled = logits * self._table("scales", logits)

@@ -11,8 +11,20 @@ from torch._subclasses import FakeTensorMode
 from torch.func import grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lpl_lib import LDAM, LPL, VS, FixedBound, FrequencyBound, LogitAdjustment, RankSplit
+from lpl_lib import (
+    LDAM,
+    LPL,
+    VS,
+    FixedBound,
+    FocalLoss,
+    FrequencyBound,
+    LogitAdjustment,
+    PerturbedLoss,
+    RankSplit,
+)
 from lpl_lib.lab.variants import cdt
+from lpl_lib.multilabel import AsymmetricLoss, MultilabelFocalLoss
+from lpl_lib.multilabel.base_losses import LabelLoss
 from lpl_lib.perturbations import Perturbation
 
 COUNTS = range(100, 0, -1)
@@ -58,6 +70,25 @@ def calls(perturbation: Perturbation, shape: tuple[int, int] = (128, 100)) -> in
 )
 def test_operators_beside_those_of_cross_entropy(perturbation, number):
     assert calls(perturbation) == number
+
+
+@pytest.mark.parametrize(
+    ("loss", "number"),
+    [
+        (FocalLoss(), 27),  # in one line: 23
+        (PerturbedLoss(base_loss=FocalLoss()), 28),
+        (MultilabelFocalLoss(), 25),  # torchvision's: 32
+        (AsymmetricLoss(), 55),  # timm's: 66
+    ],
+    ids=["focal", "focal, checked", "focal, many labels", "ASL"],
+)
+def test_operators_of_base_losses(loss, number):
+    logits = torch.zeros(4, 3, requires_grad=True)
+    many = isinstance(loss, LabelLoss)
+    targets = torch.eye(4, 3) if many else torch.tensor([0, 2, 1, 1])
+    with Calls() as counted:
+        loss(logits, targets).backward()
+    assert counted.number == number
 
 
 @every

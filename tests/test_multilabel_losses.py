@@ -210,6 +210,19 @@ def test_gradients_of_the_curves(name):
     assert torch.autograd.gradcheck(lambda u: CURVES[name].elementwise(u, targets), logits)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 3.0])
+def test_labels_of_0_and_1_take_one_curve(gamma):
+    """The quick way of a symmetric loss against both curves, with two derivatives."""
+    draw = torch.Generator().manual_seed(0)
+    u = (5 * torch.randn(6, K, generator=draw)).double().requires_grad_()
+    t = (torch.rand(6, K, generator=draw) < 0.4).double()
+    loss, found = MultilabelFocalLoss(gamma, balance=2.0), []
+    for value in (loss.elementwise(u, t), torch.lerp(*loss.curves(u)[::-1], t)):
+        (slope,) = torch.autograd.grad(value.sum(), u, create_graph=True)
+        found.append((value, slope, torch.autograd.grad(slope.sum(), u)[0]))
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize("name", CURVES)
 def test_curves_are_monotone(name):
     """Which is what the closed form of LPL rests on."""
