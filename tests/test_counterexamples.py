@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +15,11 @@ from benchmarks.counterexamples.perturbations import variation
 from benchmarks.counterexamples.solvers import ball, climbed, gradient, group, mean_loss
 from benchmarks.counterexamples.tables import chain, misranked, stationary
 from benchmarks.search_counterexamples import DRAWS, NOT_SEARCHED, RESULT, SEARCHES, tried
+from tools.bookfiles import ROOT
 from tools.ledgers import statements
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+import lpl_ledgers
 
 STATED = {statement.label for statement in statements()}
 
@@ -37,6 +42,20 @@ def test_what_is_recorded_is_whole_and_found_nothing():
         assert found["draws"] == -(-DRAWS // SEARCHES[label].cost)
         assert found["found"] == []
         assert found["worst"] <= found["tolerance"] == SEARCHES[label].tolerance
+
+
+def test_the_page_says_how_many_instances_of_what_and_what_was_found(tmp_path, monkeypatch):
+    tried = {"one": {"draws": 1500, "found": []}, "two": {"draws": 20, "found": []}}
+    recorded = {"seed": 3, "statements": tried, "not searched": {"def": "a definition"}}
+    place = tmp_path / "counterexamples.json"
+    monkeypatch.setattr(lpl_ledgers, "SEARCHED", place)
+    place.write_text(json.dumps(recorded))
+    said = lpl_ledgers.what_was_searched()
+    assert "(seed 3) drew 1,520 instances of 2 of these 3 statements" in said
+    assert "found no counterexample" in said
+    tried["two"]["found"] = [7]
+    place.write_text(json.dumps(recorded))
+    assert "found counterexamples to two;" in lpl_ledgers.what_was_searched()
 
 
 # --- wordings that were wrong: the same search refutes them ------------------------------
