@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from lpl_lib.checks import check_count
 from lpl_lib.lab.data.images import LabelledImages
 from lpl_lib.lab.data.splits import hold_out
 from lpl_lib.lab.data.tree import Tree, look_through
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # Grey levels beyond a byte: Pillow would cut them off at 255 without a word.
 WIDE_MODES = ("I", "F")
@@ -104,11 +108,11 @@ def _read(
     if bad and not skip_corrupt:
         raise CorruptImagesError(
             f"files must hold images of 8 bits a channel, but {len(bad)} of "
-            f"{len(files) + len(stray)} cannot be used: {_listed(bad)}. Repair or remove "
+            f"{len(files) + len(stray)} cannot be used: {listed(bad)}. Repair or remove "
             "them, or pass skip_corrupt=True"
         )
     if passed := bad + [str(path) for path in tree.unread if path not in stray]:
-        text = f"{len(passed)} files or folders of {folder} are left out: {_listed(passed)}"
+        text = f"{len(passed)} files or folders of {folder} are left out: {listed(passed)}"
         warnings.warn(text, SkippedImagesWarning, stacklevel=3)
     sizes = sorted({p.shape[:2] for *_, p in found if not isinstance(p, str)})
     if len(sizes) > 1:
@@ -132,30 +136,46 @@ def _read(
     return parts, names
 
 
-def _listed(items: Sequence[object]) -> str:
+def listed(items: Sequence[object]) -> str:
+    """Return items in a line; of many, the first and how many more."""
     more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
     return "; ".join(map(str, items[:NAMED])) + more
+
+
+def open_upright(file: Path) -> Image.Image:
+    """Return an image as a viewer shows it: upright, in colour, on white.
+
+    Raises:
+        ValueError: what is wrong with the file, whatever it is.
+    """
+    from PIL import Image, ImageOps
+
+    if not file.is_file():  # to open a pipe would wait for ever
+        raise ValueError("no such file: a broken link, a pipe or a device")
+    try:
+        with Image.open(file) as image:
+            if image.mode.split(";")[0] in WIDE_MODES:
+                raise ValueError(f"mode {image.mode}: more than 8 bits a channel")
+            upright = ImageOps.exif_transpose(image)
+            if upright.has_transparency_data:
+                upright = upright.convert("RGBA")
+                white = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(white, upright)
+            return upright.convert("RGB")
+    except Exception as error:  # on damaged files Pillow's readers raise all kinds
+        reason = str(error) or type(error).__name__
+        text = reason.split(" '")[0] if "cannot identify" in reason else reason
+        raise ValueError(text) from error
 
 
 def _pixels(file: Path, size: int | None) -> NDArray[np.uint8] | str:
     """The image ``(height, width, 3)``, or what is wrong with the file."""
     from PIL import Image, ImageOps
 
-    if not file.is_file():  # to open a pipe would wait for ever
-        return "no such file: a broken link, a pipe or a device"
     try:
-        with Image.open(file) as image:
-            if image.mode.split(";")[0] in WIDE_MODES:
-                return f"mode {image.mode}: more than 8 bits a channel"
-            upright = ImageOps.exif_transpose(image)
-            if upright.has_transparency_data:
-                upright = upright.convert("RGBA")
-                white = Image.new("RGBA", upright.size, "white")
-                upright = Image.alpha_composite(white, upright)
-            colour = upright.convert("RGB")
-    except Exception as error:  # on damaged files Pillow's readers raise all kinds
-        reason = str(error) or type(error).__name__
-        return reason.split(" '")[0] if "cannot identify" in reason else reason
+        colour = open_upright(file)
+    except ValueError as error:
+        return str(error)
     if size is not None:
         colour = ImageOps.fit(colour, (size, size), Image.Resampling.BILINEAR)
     return np.asarray(colour)
