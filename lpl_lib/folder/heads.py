@@ -79,13 +79,13 @@ def paired_lead(
     with the half width of the 95 % interval.
 
     .. math:: \tfrac1C \sum_c \bar d_c \;\pm\; \sqrt{(t\, s / \sqrt S)^2 +
-              \tfrac{z^2}{C^2} \textstyle\sum_c v_c}
+              \tfrac{z^2}{C^2} \textstyle\sum_c v_c / n_c}
 
     :math:`\bar d_c` is by how much a larger share of class ``c`` is right, :math:`s` the
     spread over seeds. The second term is the chance in the test images: :math:`v_c` is the
-    variance of a difference of paired proportions with half an image more that is won and
-    half an image more that is lost, so that two images which agree are no certainty
-    (Agresti and Min 2005). What other *training* images would do is not in it.
+    variance of what an image of class ``c`` adds, with half an image more that is won and
+    half an image more that is lost, as in Agresti and Min (2005), so that two images which
+    agree are no certainty. What other *training* images would do is not in it.
 
     Args:
         decisions, over: the classes that the two decide for, ``(S, N)``, int64.
@@ -95,7 +95,7 @@ def paired_lead(
 
     >>> same = torch.tensor([[0, 0, 1, 1]] * 2)
     >>> print(paired_lead(same, same, same[0], torch.arange(4)))
-    0.0 ± 34.6
+    0.0 ± 49.0
     """
     gain = (decisions == targets).double() - (over == targets).double()
     level, present, variance = 1 - 0.05 / tests, targets.unique(), 0.0
@@ -104,8 +104,9 @@ def paired_lead(
         _, group = groups[targets == c].unique(return_inverse=True)
         size = group.bincount()
         total = gain.new_zeros(len(size)).index_add(0, group, gain[:, targets == c].mean(0))
-        d, n = total / size, len(size) + 2
-        variance += float((d.square().sum() + 1) / n - (d.sum() / n) ** 2) / n
+        d, n = total / size, len(size)
+        v = (d.square().sum() + 1) / (n + 2) - (d.sum() / (n + 2)) ** 2
+        variance += float(v) / n
     images = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt(variance) / len(present)
     half = math.hypot(images, mean_interval(by_seed.tolist(), level).half)
     return Interval(100 * float(by_seed.mean()), 100 * half)

@@ -74,9 +74,9 @@ def look_through(
             if len(nested := _splits(inside[here][0])) > 1:
                 _refuse(here, nested)
         empty = sorted(name for name, files in classes.items() if not files)
-        if untested and part == "test":
+        if some := untested and part == "test":
             classes, empty = {name: f for name, f in classes.items() if f}, []
-        if empty or len(classes) < 2:
+        if empty or len(classes) < 2 - some:
             raise ValueError(
                 "folder must have at least two subfolders, one a class, images in each, "
                 f"got {len(classes)}, {empty} of them empty, in {root}"
