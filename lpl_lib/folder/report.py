@@ -76,6 +76,6 @@ def report(comparison: Comparison, classes: Sequence[str] | None = None) -> Repo
         table[name] = 100 * each.mean(0).numpy()
         right = (logits[name].argmax(2) == targets).float().mean()
         scores = {"mean of classes": table[name].mean(), "all images": 100 * float(right)}
-        methods[name] = scores | {"ahead": str(comparison.lead(name))}
+        methods[name] = scores | {"ahead": str(comparison.lead(name, tests=tests))}
     table = table.sort_values("train", ascending=False, kind="stable")
     return Report(verdict.strip(), taken, methods.T, table)

@@ -6,19 +6,16 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from lpl_lib.checks import check_count
 from lpl_lib.lab.data.images import LabelledImages
 from lpl_lib.lab.data.splits import hold_out
 from lpl_lib.lab.data.tree import Tree, look_through
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 # Grey levels beyond a byte: Pillow would cut them off at 255 without a word.
 WIDE_MODES = ("I", "F")
@@ -88,8 +85,6 @@ def _read(
     folder: str | Path, tree: Tree, size: int | None, skip_corrupt: bool
 ) -> tuple[dict[str, LabelledImages], list[str]]:
     """The images of each part, and the names of the classes."""
-    from PIL import Image
-
     if size is not None:
         check_count(size, "size")
     known, names = Image.registered_extensions(), [*next(iter(tree.parts.values()))]
@@ -148,8 +143,6 @@ def open_upright(file: Path) -> Image.Image:
     Raises:
         ValueError: what is wrong with the file, whatever it is.
     """
-    from PIL import Image, ImageOps
-
     if not file.is_file():  # to open a pipe would wait for ever
         raise ValueError("no such file: a broken link, a pipe or a device")
     try:
@@ -170,12 +163,9 @@ def open_upright(file: Path) -> Image.Image:
 
 def _pixels(file: Path, size: int | None) -> NDArray[np.uint8] | str:
     """The image ``(height, width, 3)``, or what is wrong with the file."""
-    from PIL import Image, ImageOps
-
     try:
         colour = open_upright(file)
     except ValueError as error:
         return str(error)
-    if size is not None:
-        colour = ImageOps.fit(colour, (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(colour)
+    shape = colour.size if size is None else (size, size)
+    return np.asarray(ImageOps.fit(colour, shape, Image.Resampling.BILINEAR))

@@ -37,9 +37,7 @@ class Tree(NamedTuple):
     unread: list[Path]
 
 
-def look_through(
-    folder: str | Path, *, parts: bool = True, untested: bool = False
-) -> Tree:
+def look_through(folder: str | Path, *, parts: bool = True, untested: bool = False) -> Tree:
     """Look through ``<class>/<image>``, or ``train`` and ``test`` with that in each.
 
     Args:
