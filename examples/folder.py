@@ -31,13 +31,11 @@ from lpl_lib.lab.scores import digest
 from lpl_lib.metrics import balanced_accuracy
 from lpl_lib.perturbations import log_prior
 
-ask = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-)
+ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 ask.add_argument("folder", help="<class>/<image>, or train and test with that in each")
 ask.add_argument("--labels", help="a CSV file: path, label, maybe part and group")
 ask.add_argument("--by", choices=["random", "order"], help="how to split a folder")
-ask.add_argument("--skip-unusable", action="store_true", help="go on without such files")
+ask.add_argument("--skip-unusable", action="store_true")
 ask.add_argument("--keep", default="kept", help="folder of the classifier (%(default)s)")
 ask.add_argument("--network", default="resnet18.a1_in1k", help="of timm (%(default)s)")
 ask.add_argument("--weights", help="a local file of them")
@@ -52,7 +50,6 @@ ask.add_argument("--workers", type=int, default=0, help="that read images, per p
 args = ask.parse_args()
 if args.scratch and not args.epochs:
     ask.error("--scratch needs --epochs: there are no weights to take features from")
-
 accelerator, keep = Accelerator(), Path(args.keep)
 found = look_at(args.folder, args.labels)
 accelerator.print(found)
@@ -73,17 +70,20 @@ if not args.scratch:
         u, v = (extract(net, part, keep) for part in (images, test_images))
     heads = compare_heads(u, labels, v, test_labels, counts)
     said = report(heads, found.classes)
-    tables = said.classes.round(0), said.methods.round(1), said.verdict, heads.fitness()
-    accelerator.print(*tables, sep="\n\n")
+    accelerator.print(said.classes.round(0), said.methods, sep="\n\n")
+    accelerator.print(said.verdict, heads.fitness(), sep="\n\n")
     loss = args.loss or said.method
     head = heads.heads[loss][0]
-
 run = {**vars(args), "images": [row.pixels for row in found.rows]}
 states = keep / f"states-{digest(run)}"  # of this very run
 if args.epochs:
     shown = create_transform(**config, is_training=True, hflip=args.hflip)
     loader = DataLoader(
-        found.at(train, shown), args.batch_size, shuffle=True, num_workers=args.workers
+        found.at(train, shown),
+        args.batch_size,
+        shuffle=True,
+        num_workers=args.workers,
+        drop_last=len(train) > args.batch_size,  # a last one alone has no variance
     )
     model = nn.Sequential(net, head)
     criterion = LOSSES[PLAIN if loss == POSTHOC else loss](counts).to(accelerator.device)
