@@ -92,10 +92,10 @@ def test_files_that_are_no_weights_of_the_network(tmp_path: Path, net: nn.Module
         open_network("test_resnet", tmp_path / "none.pth")
     place = tmp_path / "other.safetensors"
     save_file(timm.create_model("test_vit").state_dict(), place)
-    with pytest.raises(ValueError, match="weights of test_resnet, got .*other.safetensors"):
+    with pytest.raises(ValueError, match=r"weights of test_resnet, got .*other"):
         open_network("test_resnet", place)
     place.write_bytes(place.read_bytes()[:5000])
-    with pytest.raises(ValueError, match="weights of test_vit, got .*other.safetensors"):
+    with pytest.raises(ValueError, match=r"weights of test_vit, got .*other"):
         open_network("test_vit", place)
 
 
@@ -236,7 +236,7 @@ def test_a_file_to_predict_that_is_no_image_is_named(
 ) -> None:
     keep(tmp_path, net, head, config)
     (tmp_path / "page.png").write_text("<html>")
-    with pytest.raises(ValueError, match="page.png cannot be used: cannot identify"):
+    with pytest.raises(ValueError, match=r"page.png cannot be used: cannot identify"):
         load_classifier(tmp_path).predict([tmp_path / "page.png"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -46,7 +47,7 @@ def open_network(name: str, weights: str | Path | None = None) -> nn.Module:
             ) from error
     if not Path(weights).is_file():
         raise FileNotFoundError(f"weights must be a file, got {weights}")
-    net = timm.create_model(name, pretrained=False, num_classes=0)
+    net: Any = timm.create_model(name, pretrained=False, num_classes=0)
     own, last = net.state_dict(), net.pretrained_cfg["classifier"]
     try:
         given = load_state_dict(str(weights))
@@ -59,12 +60,7 @@ def open_network(name: str, weights: str | Path | None = None) -> nn.Module:
 
 
 def extract(
-    net: nn.Module,
-    images: Found,
-    cache: str | Path | None = None,
-    *,
-    batch_size: int = 64,
-    workers: int = 0,
+    net: nn.Module, images: Found, cache: str | Path | None = None, batch_size: int = 64
 ) -> Tensor:
     """Return what ``net`` makes of each image, ``(N, D)``, float32, on the CPU.
 
@@ -74,7 +70,7 @@ def extract(
         images: with the network's own preprocessing for a transform.
         cache: a folder that keeps the features; the same weights, preprocessing and
             pixels are not computed again.
-        batch_size, workers: of the ``DataLoader``.
+        batch_size: images a step.
 
     Raises:
         ValueError: no image, or images without a transform.
@@ -91,7 +87,7 @@ def extract(
     if cache and place.is_file():
         return load_file(place)["features"]
     net.to(device := best_device()).eval()
-    loader = DataLoader(images, check_count(batch_size, "batch_size"), num_workers=workers)
+    loader = DataLoader(images, check_count(batch_size, "batch_size"))
     with torch.no_grad():
         found = torch.cat([net(batch.to(device)).float().cpu() for batch, _ in loader])
     if cache:

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,6 @@ LOSSES: Mapping[str, Callable[[Tensor], nn.Module]] = {
     "LA": lambda counts: PerturbedLoss(LogitAdjustment(counts)),
     "LA + LPL": lambda counts: PerturbedLoss(LogitAdjustment(counts) + LPL(counts)),
 }
-RECIPE: dict[str, Any] = {"lr": 4.0, "weight_decay": 1e-4}  # for features of length 1
 
 
 class Comparison(NamedTuple):
@@ -156,13 +155,15 @@ def compare_heads(
     mean, spread = features.mean(0), features.std(0)
     scale = torch.where(spread > 0, spread, 1.0) * features.shape[1] ** 0.5
     data = LabelledImages((features - mean) / scale, targets)
+    decay = 1 / features.numel()  # that of scikit-learn's logistic regression
 
     def trained(name: str, length: int) -> list[nn.Linear]:
         heads = []
         for seed in range(seeds):
             torch.manual_seed(seed)
             head = nn.Linear(features.shape[1], len(counts))
-            fit(head, losses[name](counts), data, epochs=length, seed=seed, **RECIPE)
+            loss = losses[name](counts)
+            fit(head, loss, data, epochs=length, lr=4.0, weight_decay=decay, seed=seed)
             head.weight.data /= scale  # from now on for features as they were
             head.bias.data -= head.weight.data @ mean
             heads.append(head)

@@ -13,7 +13,7 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import load, save
-from timm.data import create_transform
+from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
 from lpl_lib.checks import ClassCounts, check_class_counts
@@ -99,10 +99,11 @@ def save_classifier(
     if not len(classes) == len(n) == head.out_features:
         sizes = f"{len(classes)} and {len(n)}"
         raise ValueError(f"classes and counts must be {head.out_features}, got {sizes}")
+    known: Any = net.pretrained_cfg
     tensors = nn.ModuleDict({"net": net, "head": head}).state_dict()
     content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
     card = {
-        "architecture": net.pretrained_cfg["architecture"],
+        "architecture": known["architecture"],
         "classes": list(classes),
         "preprocessing": preprocessing,
         "loss": loss,

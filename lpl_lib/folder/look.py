@@ -20,7 +20,7 @@ from PIL.Image import registered_extensions
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lpl_lib.lab.data.folder import CorruptImagesError, listed, open_upright
+from lpl_lib.lab.data.folder import CorruptImagesError, in_a_line, open_upright
 from lpl_lib.lab.data.tree import look_through, walk_folder
 
 
@@ -93,13 +93,14 @@ class Found(Dataset[tuple[Any, int]]):
         lines.append(f"width x height: {low[0]} x {low[1]} to {high[0]} x {high[1]} pixels")
         copies = self.copies()
         torn = [rows for rows in copies if len({(row.part, row.label) for row in rows}) > 1]
-        for kind, items in {
+        kinds: dict[str, list[Any]] = {
             "cannot be used": self.unusable,
             "passed over": self.passed_over,
             "copies": [" = ".join(str(row.file) for row in rows) for rows in copies],
             "copies in two parts or classes": [f"of {rows[0].file}" for rows in torn],
-        }.items():
-            lines.append(f"{kind}: {len(items) or 'none'} {listed(items)}".strip())
+        }
+        for kind, items in kinds.items():
+            lines.append(f"{kind}: {len(items) or 'none'} {in_a_line(items)}".strip())
         return "\n".join(lines).replace(f"{self.folder}{os.sep}", "")
 
 
@@ -156,7 +157,7 @@ def look_at(folder: str | Path, labels: str | Path | None = None) -> Found:
         raise ValueError(
             f"{place} must have two classes or more, images of each to train on, and some "
             f"to test on if there is a test part, got {classes}, none to train on for "
-            f"{lost}; cannot be used: {listed(bad) or 'none'}"
+            f"{lost}; cannot be used: {in_a_line(bad) or 'none'}"
         )
     return Found(place, classes, good, bad, [path for path in others if path not in stray])
 
@@ -191,8 +192,8 @@ def split(
     """
     if found.unusable and not skip_unusable:
         raise CorruptImagesError(
-            f"{len(found.unusable)} files cannot be used: {listed(found.unusable)}. Repair "
-            "or remove them, or pass skip_unusable=True"
+            f"{len(found.unusable)} files cannot be used: {in_a_line(found.unusable)}. "
+            "Repair or remove them, or pass skip_unusable=True"
         )
     if not 0 < share < 1 or not (by in (None, "random", "order") or callable(by)):
         raise ValueError(
@@ -258,7 +259,7 @@ def _table(place: Path, labels: Path) -> tuple[list[Row], list[Path]]:
     bad = [(i, what) for what, wrong in faults.items() for i in np.flatnonzero(wrong)]
     if bad:
         lines = [f"line {i + 2}: {what} ({files[i]})" for i, what in sorted(bad)]
-        raise ValueError(f"{labels} must name images of {place}, got {listed(lines)}")
+        raise ValueError(f"{labels} must name images of {place}, got {in_a_line(lines)}")
     inside, unread = walk_folder(place)
     others = {file for _, own in inside.values() for file in own} - {*files, labels}
     return list(map(Row, files, frame["label"], part, group)), unread + sorted(others)

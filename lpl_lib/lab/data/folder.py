@@ -103,12 +103,12 @@ def _read(
     if bad and not skip_corrupt:
         raise CorruptImagesError(
             f"files must hold images of 8 bits a channel, but {len(bad)} of "
-            f"{len(files) + len(stray)} cannot be used: {listed(bad)}. Repair or remove "
+            f"{len(files) + len(stray)} cannot be used: {in_a_line(bad)}. Repair or remove "
             "them, or pass skip_corrupt=True"
         )
     if passed := bad + [str(path) for path in tree.unread if path not in stray]:
-        text = f"{len(passed)} files or folders of {folder} are left out: {listed(passed)}"
-        warnings.warn(text, SkippedImagesWarning, stacklevel=3)
+        text = f"{len(passed)} files or folders of {folder} are left out: "
+        warnings.warn(text + in_a_line(passed), SkippedImagesWarning, stacklevel=3)
     sizes = sorted({p.shape[:2] for *_, p in found if not isinstance(p, str)})
     if len(sizes) > 1:
         raise ValueError(
@@ -131,7 +131,7 @@ def _read(
     return parts, names
 
 
-def listed(items: Sequence[object]) -> str:
+def in_a_line(items: Sequence[object]) -> str:
     """Return items in a line; of many, the first and how many more."""
     more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
     return "; ".join(map(str, items[:NAMED])) + more
