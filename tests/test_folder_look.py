@@ -182,7 +182,7 @@ def test_parts_and_groups_of_a_table(tmp_path: Path) -> None:
         (["path,label", "0.png,a", "1.png,"], "line 3: no label"),
         (["path,label,part", "0.png,a,train", "1.png,b,sky"], "line 3: part must be"),
         (["path,label,group", "0.png,a,1", "1.png,b,"], "line 3: no group"),
-        (["path,label", "0.png,a", "1.png,a"], "two classes or more"),
+        (["path,label", "0.png,a", "1.png,a"], "must have two classes"),
         (["path,label,part", "0.png,a,train", "1.png,b,test"], r"train on for \['b'\]"),
     ],
 )

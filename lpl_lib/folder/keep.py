@@ -56,12 +56,9 @@ class Classifier(nn.Module):
         """
         found = []
         for image in images:
-            if not isinstance(image, Image.Image):
-                try:
-                    image = open_upright(Path(image))
-                except ValueError as error:
-                    raise ValueError(f"{image} cannot be used: {error}") from error
-            pixels = self.transform(image.convert("RGB"))[None]
+            is_picture = isinstance(image, Image.Image)
+            picture = image.convert("RGB") if is_picture else open_upright(Path(image))
+            pixels = self.transform(picture)[None]
             p, label = self.eval()(pixels.to(self.head.weight.device)).softmax(1).max(1)
             found.append((self.card["classes"][int(label)], float(p)))
         return found

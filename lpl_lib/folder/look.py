@@ -154,11 +154,11 @@ def look_at(folder: str | Path, labels: str | Path | None = None) -> Found:
     classes = sorted({row.label for row in rows})
     lost = sorted(set(classes) - {row.label for row in good if row.part != "test"})
     if len(classes) < 2 or lost or {row.part for row in rows} > {row.part for row in good}:
-        raise ValueError(
-            f"{place} must have two classes or more, images of each to train on, and some "
-            f"to test on if there is a test part, got {classes}, none to train on for "
-            f"{lost}; cannot be used: {in_a_line(bad) or 'none'}"
+        text = (
+            f"{place} must have two classes, images to train on in each, and to test on if"
         )
+        text += f" there is a test part, got {classes}, none to train on for {lost}; cannot"
+        raise ValueError(f"{text} be used: {in_a_line(bad) or 'none'}")
     return Found(place, classes, good, bad, [path for path in others if path not in stray])
 
 
@@ -196,10 +196,8 @@ def split(
             "Repair or remove them, or pass skip_unusable=True"
         )
     if not 0 < share < 1 or not (by in (None, "random", "order") or callable(by)):
-        raise ValueError(
-            f"share must lie between 0 and 1, and by be None, 'random', 'order' or a "
-            f"function from files to groups, got {share} and {by!r}"
-        )
+        text = "share must lie between 0 and 1, and by be None, 'random', 'order' or a"
+        raise ValueError(f"{text} function from files to groups, got {share} and {by!r}")
     tested = np.array([row.part == "test" for row in found.rows])
     if by is not None or not tested.any():
         tested = _drawn(found, by, share, seed)
@@ -211,13 +209,12 @@ def split(
 def _drawn(found: Found, by: Any, share: float, seed: int) -> np.ndarray:
     """Which images are tested on, ``(N,)``, bool."""
     if by is None and not found.rows[0].group:
-        text = (
-            "the split is random: of a burst or a film, images fall on both sides, and the "
-            "scores flatter. Pass by='order', a function from files to groups, or, if the "
-            "images are independent, by='random'"
-        )
-        warnings.warn(text, stacklevel=3)
-    rows = sorted(found.rows, key=lambda row: _natural(row.file))
+        text = "the split is random: of a burst, images fall on both sides, scores flatter"
+        remedy = "pass by='order', a function from files to groups, or 'random' if you must"
+        warnings.warn(f"{text}; {remedy}", stacklevel=3)
+    # img2 comes before img10
+    names = [re.sub(r"\d+", lambda n: n[0].zfill(20), str(r.file)) for r in found.rows]
+    rows = [row for _, row in sorted(zip(names, found.rows, strict=True))]
     key = {row: by(row.file) if callable(by) else row.group or row.pixels for row in rows}
     members: dict[Any, Counter[str]] = {key[row]: Counter() for row in rows}
     for row in rows:
@@ -234,12 +231,6 @@ def _drawn(found: Found, by: Any, share: float, seed: int) -> np.ndarray:
                 tested += members.pop(group)
                 order.remove(group)
     return np.array([key[row] in chosen for row in found.rows])
-
-
-def _natural(file: Path) -> list[str | int]:
-    """What to sort a file by: img2 comes before img10."""
-    parts = re.split(r"(\d+)", str(file))
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def _table(place: Path, labels: Path) -> tuple[list[Row], list[Path]]:
@@ -270,6 +261,6 @@ def _seen(row: Row) -> Row | str:
     try:
         image = open_upright(row.file)
     except ValueError as error:
-        return f"{row.file} ({error})"
+        return str(error)
     content = hashlib.sha256(repr(image.size).encode() + image.tobytes())
     return row._replace(size=image.size, pixels=content.hexdigest())

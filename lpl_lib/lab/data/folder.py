@@ -97,7 +97,7 @@ def _read(
     with ThreadPoolExecutor() as pool:
         read = pool.map(lambda entry: _pixels(entry[2], size), files, chunksize=64)
         found = [(*entry, pixels) for entry, pixels in zip(files, read, strict=True)]
-    bad = [f"{file} ({pixels})" for *_, file, pixels in found if isinstance(pixels, str)]
+    bad = [pixels for *_, pixels in found if isinstance(pixels, str)]
     stray = [path for path in tree.unread if path.suffix.lower() in known]
     bad += [f"{path} (in no class)" for path in stray]
     if bad and not skip_corrupt:
@@ -141,10 +141,10 @@ def open_upright(file: Path) -> Image.Image:
     """Return an image as a viewer shows it: upright, in colour, on white.
 
     Raises:
-        ValueError: what is wrong with the file, whatever it is.
+        ValueError: the file, and what is wrong with it, whatever that is.
     """
     if not file.is_file():  # to open a pipe would wait for ever
-        raise ValueError("no such file: a broken link, a pipe or a device")
+        raise ValueError(f"{file} (no such file: a broken link, a pipe or a device)")
     try:
         with Image.open(file) as image:
             if image.mode.split(";")[0] in WIDE_MODES:
@@ -158,7 +158,7 @@ def open_upright(file: Path) -> Image.Image:
     except Exception as error:  # on damaged files Pillow's readers raise all kinds
         reason = str(error) or type(error).__name__
         text = reason.split(" '")[0] if "cannot identify" in reason else reason
-        raise ValueError(text) from error
+        raise ValueError(f"{file} ({text})") from error
 
 
 def _pixels(file: Path, size: int | None) -> NDArray[np.uint8] | str:
