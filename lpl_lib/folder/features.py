@@ -33,6 +33,11 @@ def open_network(name: str, weights: str | Path | None = None) -> nn.Module:
             another architecture's weights, or that holds none.
         FileNotFoundError: no such file.
         ConnectionError: no connection, and the weights were not fetched before.
+
+    >>> open_network("resnet19")
+    Traceback (most recent call last):
+    ...
+    ValueError: name must be a model of timm, got 'resnet19'; close: ['resnet18', ...
     """
     if not timm.is_model(name):
         close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), 5, 0.5)
@@ -75,6 +80,11 @@ def extract(
     Raises:
         ValueError: no image, or images without a transform.
         OSError: the cache cannot be written.
+
+    >>> extract(nn.Identity(), Found(Path(), [], [], [], []))
+    Traceback (most recent call last):
+    ...
+    ValueError: images must be one or more, with a transform, got 0, transform None
     """
     if not len(images) or images.transform is None:
         text = f"images must be one or more, with a transform, got {len(images)}"

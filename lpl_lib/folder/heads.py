@@ -142,6 +142,11 @@ def compare_heads(
     Raises:
         ValueError: shapes that do not fit, a class without a training image, ``losses``
             without plain training, fewer than two seeds.
+
+    >>> u, y = torch.eye(3).repeat(4, 1), torch.arange(3).repeat(4)
+    >>> found = compare_heads(u, y, u, y, seeds=2, epochs=20)
+    >>> found.logits["LA"].shape, found.learnt
+    (torch.Size([2, 12, 3]), 100.0)
     """
     counts = class_counts(targets) if counts is None else torch.as_tensor(counts)
     check_count(seeds, "seeds", minimum=2)

@@ -123,6 +123,15 @@ def load_classifier(folder: str | Path) -> Classifier:
         FileNotFoundError: no such folder, or a file of it is missing.
         ValueError: a file that is damaged or was changed, by name; an architecture that
             this timm does not have, or builds in another way.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> net, place = timm.create_model("test_resnet", num_classes=0), TemporaryDirectory()
+    >>> view = timm.data.resolve_model_data_config(net) | {"input_size": (3, 32, 32)}
+    >>> save_classifier(place.name, net, nn.Linear(96, 2), classes=["cat", "dog"],
+    ...                 preprocessing=view, loss="LA", counts=[90, 9])
+    >>> kept = load_classifier(place.name)
+    >>> kept.card["classes"], kept(torch.zeros(1, 3, 32, 32)).shape
+    (['cat', 'dog'], torch.Size([1, 2]))
     """
     path = Path(folder) / CARD
     try:

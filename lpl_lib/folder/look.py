@@ -189,6 +189,10 @@ def split(
     Raises:
         CorruptImagesError: there are such files, and nobody said to leave them out.
         ValueError: a share outside (0, 1), another ``by``, nothing to test on.
+
+    >>> rows = [Row(Path(f"cat/{i}.png"), "cat", pixels=str(i)) for i in range(5)]
+    >>> split(Found(Path(), ["cat"], rows, [], []), "order")
+    (tensor([0, 1, 2, 3]), tensor([4]))
     """
     if found.unusable and not skip_unusable:
         raise CorruptImagesError(

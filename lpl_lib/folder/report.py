@@ -44,6 +44,11 @@ def report(comparison: Comparison, classes: Sequence[str] | None = None) -> Repo
 
     Raises:
         ValueError: another number of names than of classes.
+
+    >>> from lpl_lib.folder.heads import compare_heads
+    >>> u, y = torch.eye(2).repeat(4, 1), torch.arange(2).repeat(4)
+    >>> report(compare_heads(u, y, u, y, seeds=2, epochs=20)).method
+    'cross-entropy'
     """
     counts, targets, logits = comparison.counts, comparison.targets, comparison.logits
     if classes is not None and len(classes) != len(counts):
