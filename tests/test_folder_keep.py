@@ -148,6 +148,7 @@ def test_features_of_nothing(net: nn.Module, photos: Path) -> None:
 # --- classifiers ------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch, within itself
 def test_live_moved_in_a_fresh_process_and_by_onnx_it_says_the_same(
     tmp_path: Path, photos: Path, net: nn.Module, head: nn.Linear, config: dict
 ) -> None:

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -136,7 +136,7 @@ def compare_heads(
         counts: training images per class, ``(C,)``; default, as ``targets`` has them.
         losses: by name, what makes a loss of the counts; ``PLAIN`` must be one of them.
         seeds: two or more; each draws initial weights and the order of batches.
-        epochs: of a head.
+        epochs: of a head; an epoch is of about sixteen steps, or of 64 images a step.
         groups: of the test images, ``(N,)``, integers; default, each by itself.
 
     Raises:
@@ -160,15 +160,15 @@ def compare_heads(
     mean, spread = features.mean(0), features.std(0)
     scale = torch.where(spread > 0, spread, 1.0) * features.shape[1] ** 0.5
     data = LabelledImages((features - mean) / scale, targets)
-    decay = 1 / features.numel()  # that of scikit-learn's logistic regression
+    recipe: dict[str, Any] = {"lr": 4.0, "batch_size": max(64, len(features) // 16)}
+    recipe["weight_decay"] = 1 / features.numel()  # as scikit-learn's logistic regression
 
     def trained(name: str, length: int) -> list[nn.Linear]:
         heads = []
         for seed in range(seeds):
             torch.manual_seed(seed)
             head = nn.Linear(features.shape[1], len(counts))
-            loss = losses[name](counts)
-            fit(head, loss, data, epochs=length, lr=4.0, weight_decay=decay, seed=seed)
+            fit(head, losses[name](counts), data, epochs=length, seed=seed, **recipe)
             head.weight.data /= scale  # from now on for features as they were
             head.bias.data -= head.weight.data @ mean
             heads.append(head)
