@@ -115,7 +115,8 @@ def test_the_wheel_asks_for_torch_and_numpy_and_leaves_the_tools_to_extras(wheel
     assert not {need.name for need in needs} & TOOLS
     for need in needs:  # lower bounds only: nobody's torch is moved down
         assert all(spec.operator == ">=" for spec in need.specifier), need
-    assert set(metadata(wheel).get_all("Provides-Extra")) == {"train", "book", "frameworks"}
+    extras = {"train", "book", "folder", "frameworks"}
+    assert set(metadata(wheel).get_all("Provides-Extra")) == extras
 
 
 def test_the_wheel_holds_the_library_and_nothing_else(wheel):

@@ -4,7 +4,7 @@ python -m lpl_lib.lab digits-lt50 --search     # choose hyper-parameters
 python -m lpl_lib.lab digits-lt50              # run all methods on all seeds
 python -m lpl_lib.lab digits-lt50 --check      # is the recipe long enough?
 python -m lpl_lib.lab digits-lt50 --table      # a table from the records
-python -m lpl_lib.lab mine.toml                # your own images
+python -m lpl_lib.lab mine.toml                # one of your own
 """
 
 from __future__ import annotations

@@ -20,20 +20,12 @@ def _added(logits: Tensor, counts: Tensor) -> Tensor:
     return (logits + (counts / counts.sum()).log()).argmax(1)
 
 
-def _plain(logits: Tensor, counts: Tensor) -> Tensor:
-    return logits.argmax(1)
-
-
 def _without_log(logits: Tensor, counts: Tensor) -> Tensor:
     return (logits - counts / counts.sum()).argmax(1)
 
 
 def _divided(logits: Tensor, counts: Tensor) -> Tensor:
     return (logits / (counts / counts.sum())).argmax(1)
-
-
-def _logits(logits: Tensor, counts: Tensor) -> Tensor:
-    return logits - (counts / counts.sum()).log()
 
 
 def _over_samples(logits: Tensor, counts: Tensor) -> Tensor:
@@ -54,10 +46,8 @@ check_decide = Checker(
     _examples,
     {
         _added: "Added is for training; after training the prior is subtracted.",
-        _plain: "These are the decisions of the plain logits.",
         _without_log: "Logits are logarithms: take the logarithm of the prior.",
         _divided: "Probabilities are divided by the prior; from logits one subtracts.",
-        _logits: "The decision is asked for: the class of the largest logit.",
         _over_samples: "The largest logit over the classes, dim 1.",
     },
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from lpl_lib.checks import check_count
 from lpl_lib.lab.data.images import LabelledImages
@@ -84,8 +85,6 @@ def _read(
     folder: str | Path, tree: Tree, size: int | None, skip_corrupt: bool
 ) -> tuple[dict[str, LabelledImages], list[str]]:
     """The images of each part, and the names of the classes."""
-    from PIL import Image
-
     if size is not None:
         check_count(size, "size")
     known, names = Image.registered_extensions(), [*next(iter(tree.parts.values()))]
@@ -98,18 +97,18 @@ def _read(
     with ThreadPoolExecutor() as pool:
         read = pool.map(lambda entry: _pixels(entry[2], size), files, chunksize=64)
         found = [(*entry, pixels) for entry, pixels in zip(files, read, strict=True)]
-    bad = [f"{file} ({pixels})" for *_, file, pixels in found if isinstance(pixels, str)]
+    bad = [pixels for *_, pixels in found if isinstance(pixels, str)]
     stray = [path for path in tree.unread if path.suffix.lower() in known]
     bad += [f"{path} (in no class)" for path in stray]
     if bad and not skip_corrupt:
         raise CorruptImagesError(
             f"files must hold images of 8 bits a channel, but {len(bad)} of "
-            f"{len(files) + len(stray)} cannot be used: {_listed(bad)}. Repair or remove "
+            f"{len(files) + len(stray)} cannot be used: {in_a_line(bad)}. Repair or remove "
             "them, or pass skip_corrupt=True"
         )
     if passed := bad + [str(path) for path in tree.unread if path not in stray]:
-        text = f"{len(passed)} files or folders of {folder} are left out: {_listed(passed)}"
-        warnings.warn(text, SkippedImagesWarning, stacklevel=3)
+        text = f"{len(passed)} files or folders of {folder} are left out: "
+        warnings.warn(text + in_a_line(passed), SkippedImagesWarning, stacklevel=3)
     sizes = sorted({p.shape[:2] for *_, p in found if not isinstance(p, str)})
     if len(sizes) > 1:
         raise ValueError(
@@ -132,30 +131,41 @@ def _read(
     return parts, names
 
 
-def _listed(items: Sequence[object]) -> str:
+def in_a_line(items: Sequence[object]) -> str:
+    """Return items in a line; of many, the first and how many more."""
     more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
     return "; ".join(map(str, items[:NAMED])) + more
 
 
-def _pixels(file: Path, size: int | None) -> NDArray[np.uint8] | str:
-    """The image ``(height, width, 3)``, or what is wrong with the file."""
-    from PIL import Image, ImageOps
+def open_upright(file: Path) -> Image.Image:
+    """Return an image as a viewer shows it: upright, in colour, on white.
 
+    Raises:
+        ValueError: the file, and what is wrong with it, whatever that is.
+    """
     if not file.is_file():  # to open a pipe would wait for ever
-        return "no such file: a broken link, a pipe or a device"
+        raise ValueError(f"{file} (no such file: a broken link, a pipe or a device)")
     try:
         with Image.open(file) as image:
             if image.mode.split(";")[0] in WIDE_MODES:
-                return f"mode {image.mode}: more than 8 bits a channel"
+                raise ValueError(f"mode {image.mode}: more than 8 bits a channel")
             upright = ImageOps.exif_transpose(image)
             if upright.has_transparency_data:
                 upright = upright.convert("RGBA")
                 white = Image.new("RGBA", upright.size, "white")
                 upright = Image.alpha_composite(white, upright)
-            colour = upright.convert("RGB")
+            return upright.convert("RGB")
     except Exception as error:  # on damaged files Pillow's readers raise all kinds
         reason = str(error) or type(error).__name__
-        return reason.split(" '")[0] if "cannot identify" in reason else reason
-    if size is not None:
-        colour = ImageOps.fit(colour, (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(colour)
+        text = reason.split(" '")[0] if "cannot identify" in reason else reason
+        raise ValueError(f"{file} ({text})") from error
+
+
+def _pixels(file: Path, size: int | None) -> NDArray[np.uint8] | str:
+    """The image ``(height, width, 3)``, or what is wrong with the file."""
+    try:
+        colour = open_upright(file)
+    except ValueError as error:
+        return str(error)
+    shape = colour.size if size is None else (size, size)
+    return np.asarray(ImageOps.fit(colour, shape, Image.Resampling.BILINEAR))

@@ -37,13 +37,14 @@ class Tree(NamedTuple):
     unread: list[Path]
 
 
-def look_through(folder: str | Path, *, parts: bool = True) -> Tree:
+def look_through(folder: str | Path, *, parts: bool = True, untested: bool = False) -> Tree:
     """Look through ``<class>/<image>``, or ``train`` and ``test`` with that in each.
 
     Args:
         folder: which.
         parts: whether it may have parts. ``Train``, ``training_set``, ``train2017`` and
             the like are one; ``val`` is the test set where there is no ``test``.
+        untested: whether a class may be in train alone.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -51,7 +52,7 @@ def look_through(folder: str | Path, *, parts: bool = True) -> Tree:
             or parts where there should be classes; classes that differ between parts; a
             folder that a link shows a second time.
     """
-    place, (inside, unread) = Path(folder), _walk(Path(folder))
+    place, (inside, unread) = Path(folder), walk_folder(folder)
     folders, loose = inside[place]
     splits, used = _splits(folders) if parts else {}, {"": place}
     if splits:
@@ -71,7 +72,9 @@ def look_through(folder: str | Path, *, parts: bool = True) -> Tree:
             if len(nested := _splits(inside[here][0])) > 1:
                 _refuse(here, nested)
         empty = sorted(name for name, files in classes.items() if not files)
-        if empty or len(classes) < 2:
+        if some := untested and part == "test":
+            classes, empty = {name: f for name, f in classes.items() if f}, []
+        if empty or len(classes) < 2 - some:
             raise ValueError(
                 "folder must have at least two subfolders, one a class, images in each, "
                 f"got {len(classes)}, {empty} of them empty, in {root}"
@@ -79,7 +82,7 @@ def look_through(folder: str | Path, *, parts: bool = True) -> Tree:
         unread += inside[root][1]
         found[part] = dict(sorted(classes.items()))
     names = [classes.keys() for classes in found.values()]
-    if names[0] != names[-1]:
+    if names[0] != names[-1] and not (untested and names[0] > names[-1]):
         raise ValueError(
             f"train and test of {place} must have the same classes, but in train only are "
             f"{sorted(names[0] - names[-1])}, in test only {sorted(names[-1] - names[0])}"
@@ -117,8 +120,13 @@ def _hashed(file: Path, *status: int) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _walk(place: Path) -> tuple[Inside, list[Path]]:
-    """What is in each folder, and what is passed over."""
+def walk_folder(place: str | Path) -> tuple[Inside, list[Path]]:
+    """Return what is in each folder below one, and what is passed over.
+
+    Raises:
+        FileNotFoundError, PermissionError: no way in.
+        ValueError: a folder that a link shows a second time.
+    """
     inside: Inside = {}
     unread: list[Path] = []
     seen: dict[tuple[int, int], Path] = {}
