@@ -162,7 +162,7 @@ class ISDA(Perturbation):
         parts = torch.cat([inside, gap * (share * (1 - share)).sqrt()])
         owners = torch.cat([targets, classes])
         self.spread.mul_(kept.view(-1, *[1] * (self.spread.ndim - 1)))
-        rows = max(1, len(targets) * len(self.spread) // self.spread[0].numel())
+        rows = max(1, (1 << 15) // self.spread[0].numel())  # 128 KiB at a time
         for part, owner in zip(parts.split(rows), owners.split(rows), strict=True):
             square = part[:, :, None] * part[:, None] if self.spread.ndim > 2 else part**2
             self.spread.index_add_(0, owner, square)
