@@ -75,12 +75,12 @@ def report(comparison: Comparison, classes: Sequence[str] | None = None) -> Repo
     if "NOT FIT" in comparison.fitness():
         verdict = f"No verdict yet: {comparison.fitness()}. {verdict}"
     n = counts.numpy(), targets.bincount(minlength=len(counts)).numpy()
-    table, methods = pd.DataFrame({"train": n[0], "test": n[1]}, classes), pd.DataFrame()
+    table, rows = pd.DataFrame({"train": n[0], "test": n[1]}, classes), []
     for name in order:
         each = torch.stack([class_accuracy(one, targets) for one in logits[name]])
         table[name] = 100 * each.mean(0).numpy()
         right = (logits[name].argmax(2) == targets).float().mean()
         scores = {"mean of classes": table[name].mean(), "all images": 100 * float(right)}
-        methods[name] = scores | {"ahead": str(comparison.lead(name, tests=tests))}
+        rows.append(scores | {"ahead": str(comparison.lead(name, tests=tests))})
     table = table.sort_values("train", ascending=False, kind="stable")
-    return Report(verdict.strip(), taken, methods.T, table)
+    return Report(verdict.strip(), taken, pd.DataFrame(rows, order), table)
