@@ -238,7 +238,8 @@ def compiled(backend: str) -> Callable[[Trial], None]:
             same(trial.loss(quick), trial.loss(plain))
             order = torch.randperm(len(trial.targets))
             trial.targets = trial.targets.float()[order].to(trial.targets.dtype)
-            trial.logits = torch.randn_like(trial.logits).mul_(trial.logits.float().std(correction=0) + 0.1)
+            spread = trial.logits.float().std(correction=0) + 0.1
+            trial.logits = torch.randn_like(trial.logits).mul_(spread)
 
     return as_plain
 
