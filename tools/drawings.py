@@ -154,7 +154,7 @@ def idea(path: Path) -> None:
 def result(path: Path, ink: str) -> None:
     """Balanced accuracy of the main methods, on digits and on CIFAR, from the records.
 
-    Large dots are means with their 95% intervals, small ones single runs.
+    Large dots are means, with their 95% intervals from three runs on; small ones are runs.
     """
     panels = []
     for name, title in (
@@ -177,7 +177,7 @@ def result(path: Path, ink: str) -> None:
             colour = ink if method == "cross-entropy" else COLOUR_OF[method]
             mean, half = interval(values)
             axis.plot(values, [row] * len(values), ".", color=colour, ms=4, alpha=0.35)
-            bar = None if half != half else half
+            bar = half if len(values) > 2 else None  # two runs have an interval of nothing
             axis.errorbar(mean, row, xerr=bar, fmt="o", color=colour, ms=7, capsize=4)
             place = axis.get_yaxis_transform()
             axis.text(1.02, row, f"{mean:.1f}", transform=place, va="center", color=colour)
