@@ -145,12 +145,11 @@ class ISDA(Perturbation):
     def update(self, features: Tensor, targets: Tensor) -> None:
         """Merge a batch, features ``(B, A)``, into the running mean and (population)
         covariance, exactly. A sample whose features are not finite is left out."""
-        finite = features.isfinite().all(1, keepdim=True)
+        finite = features.sum(1, keepdim=True).isfinite()
         features = torch.where(finite, features, 0.0)
         groups = ClassGroups(targets, self.mean.shape[0])
         classes, size = groups.classes, groups.sum(finite.to(features.dtype))
         mean = groups.sum(features) / size.clamp(min=1)
-        centred = torch.where(finite, features - groups.expand(mean), 0.0)
         gap = mean - self.mean[classes]
         # a row without samples has no share and changes nothing
         share = size / (self.count[classes][:, None] + size).clamp(min=1)
@@ -158,7 +157,8 @@ class ISDA(Perturbation):
         self.mean.index_add_(0, classes, share * gap)
         kept = torch.ones_like(self.count).index_add_(0, classes, -share[:, 0])
         # what is added to the kept share: squares of each sample's part and each mean's
-        inside = centred * groups.expand((share / size.clamp(min=1)).sqrt())
+        length = groups.expand((share / size.clamp(min=1)).sqrt())
+        inside = (features - groups.expand(mean)) * torch.where(finite, length, 0.0)
         parts = torch.cat([inside, gap * (share * (1 - share)).sqrt()])
         owners = torch.cat([targets, classes])
         self.spread.mul_(kept.view(-1, *[1] * (self.spread.ndim - 1)))
