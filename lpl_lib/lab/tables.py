@@ -224,9 +224,9 @@ def verdict(error: float, frame: pd.DataFrame, method: str) -> tuple[Interval | 
         method: its name.
 
     Returns:
-        our error, ``None`` if not run; and ``"not run"``, ``"one seed: no
-        verdict"``, ``"reproduced"`` (the published figure lies in our 95 % interval, or
-        less than half a point from our mean), ``"ours is lower"``, ``"ours is higher"``.
+        our error, ``None`` if not run; and ``"not run"``, ``"too few seeds"`` below three,
+        ``"reproduced"`` (the published figure lies in our 95 % interval, or less than half
+        a point from our mean), ``"ours is lower"``, ``"ours is higher"``.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"method": ["LA"] * 3, "all": [78.0, 77.5, 77.0]})
@@ -237,8 +237,8 @@ def verdict(error: float, frame: pd.DataFrame, method: str) -> tuple[Interval | 
     if not values:
         return None, "not run"
     ours = interval([100 - value for value in values])
-    if len(values) == 1:
-        return ours, "one seed: no verdict"
+    if len(values) < 3:
+        return ours, "too few seeds"
     if abs(ours.mean - error) <= max(ours.half, 0.5):
         return ours, "reproduced"
     return ours, "ours is lower" if ours.mean < error else "ours is higher"
