@@ -1,4 +1,4 @@
-"""Draw a folder of images as large as people have them, to time chapter 9b on it.
+"""Draw a folder of images as large as people have them, to time chapter 8 on it.
 
     python -m benchmarks.make_folder photos
 

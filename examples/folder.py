@@ -4,7 +4,7 @@
     python examples/folder.py photos                         # a last layer, in minutes
     accelerate launch examples/folder.py photos --epochs 20  # then the whole network
 
-Ended in the middle, the same command goes on after the last whole epoch. Chapter 9b of
+Ended in the middle, the same command goes on after the last whole epoch. Chapter 8 of
 the book takes the same steps one by one.
 """
 

@@ -71,7 +71,7 @@ class PerturbedLoss(FullPrecision):
 
     Half-precision logits are raised to float32. A batch of which nothing counts has loss 0.
 
-    Source: Eq. 7 of Li et al.; for mixed targets, chapter 9 of this book.
+    Source: Eq. 7 of Li et al.; for mixed targets, chapter 7 of this book.
 
     Raises:
         ValueError: a task other than the perturbation's; targets of another kind, or mixed

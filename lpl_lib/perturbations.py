@@ -212,7 +212,7 @@ class LogitAdjustment(Perturbation):
             it is a margin, largest for the rarest class, that costs no consistency.
 
     Source: Menon et al. 2021, "Long-tail learning via logit adjustment", Eq. 10; Eq. 3-4
-    of Li et al.; the shift is this book's (chapter 4b).
+    of Li et al.; the shift is this book's (chapter 13).
 
     Raises:
         ValueError: a count that is not positive, a negative ``tau``, a ``shift`` at or

@@ -218,22 +218,22 @@ def library_mixture(
 LIBRARY: dict[str, Callable[..., Any]] = {
     "chapter01.check_variation": loss_variation,
     "chapter02.check_ldam_loss": lambda u, y, n, m: PerturbedLoss(LDAM(n, m))(u, y),
-    "chapter03.check_rise": noise_rise,
-    "chapter04.check_errors": library_errors,
-    "chapter04b.check_margins": lambda prior, s: consistent_table(prior, s),
-    "chapter05.check_signs": library_signs,
-    "chapter06.check_power_steps": library_steps,
-    "chapter06b.check_confusion": soft_confusion,
-    "chapter07.check_bounds": library_bounds,
-    "chapter08.check_balanced": balanced_accuracy,
-    "chapter09.check_mixed_loss": library_mixture,
-    "chapter09b.check_decide": lambda u, n: (u - log_prior(n)).argmax(1),
-    "chapter10.check_perturbed_bce": lambda u, t, plus, minus: BCELoss()(
+    "chapter11.check_rise": noise_rise,
+    "chapter12.check_errors": library_errors,
+    "chapter13.check_margins": lambda prior, s: consistent_table(prior, s),
+    "chapter03.check_signs": library_signs,
+    "chapter04.check_power_steps": library_steps,
+    "chapter14.check_confusion": soft_confusion,
+    "chapter05.check_bounds": library_bounds,
+    "chapter06.check_balanced": balanced_accuracy,
+    "chapter07.check_mixed_loss": library_mixture,
+    "chapter08.check_decide": lambda u, n: (u - log_prior(n)).argmax(1),
+    "chapter15.check_perturbed_bce": lambda u, t, plus, minus: BCELoss()(
         u + torch.where(t > 0, plus, minus), t
     ),
-    "chapter11.check_precision": lambda u, t: average_precision(u[:, None], t[:, None])[0],
-    "chapter12.check_paired_interval": lambda a, b: mean_interval(np.subtract(a, b)),
-    "chapter14.check_prior": lambda n: [n[str(c)] / sum(n.values()) for c in range(len(n))],
+    "chapter16.check_precision": lambda u, t: average_precision(u[:, None], t[:, None])[0],
+    "chapter09.check_paired_interval": lambda a, b: mean_interval(np.subtract(a, b)),
+    "chapter17.check_prior": lambda n: [n[str(c)] / sum(n.values()) for c in range(len(n))],
 }
 
 

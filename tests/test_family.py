@@ -64,7 +64,7 @@ def test_the_sign_of_the_loss_variation(member):
 
 @each_member
 def test_which_error_its_table_is_consistent_for(member):
-    """By the theorem of chapter 4b: a table of the family with ``v`` the prior."""
+    """By the theorem of chapter 13: a table of the family with ``v`` the prior."""
     if member.consistent == "no table":
         assert not member.of_class or member.how == "random"
         return

@@ -17,10 +17,10 @@ from lpl_lib.book.theory.tables import consistent_parts, consistent_table, table
 from lpl_lib.variation import class_relative_variation
 from tools import loss_variation
 
-PAGE = "book/perturbing/04-two-gaussians.html"
-BORDERS_PAGE = "book/perturbing/04b-which-error.html"
-BALL_PAGE = "book/learning/06-inner-problem.html"
-VARIATION_PAGE = "book/learning/08-long-tail.html"
+PAGE = "book/why/12-two-gaussians.html"
+BORDERS_PAGE = "book/why/13-which-error.html"
+BALL_PAGE = "book/method/04-inner-problem.html"
+VARIATION_PAGE = "book/practice/06-long-tail.html"
 COLUMNS = ("plus", "minus", "average", "balanced", "worst")
 SLIDERS = ("K", "V", "m", "plus", "minus")
 ROUNDING = 0.05 + 1e-6  # percent, shown with one decimal
@@ -41,17 +41,17 @@ def opened(browser, address: str, name: str):
 
 @pytest.fixture
 def figure(browser, server: str):
-    yield from opened(browser, server + PAGE, "fig-4-try")
+    yield from opened(browser, server + PAGE, "fig-12-try")
 
 
 @pytest.fixture
 def borders(browser, server: str):
-    yield from opened(browser, server + BORDERS_PAGE, "fig-4b-try")
+    yield from opened(browser, server + BORDERS_PAGE, "fig-13-try")
 
 
 @pytest.fixture
 def ball(browser, server: str):
-    yield from opened(browser, server + BALL_PAGE, "fig-6-try")
+    yield from opened(browser, server + BALL_PAGE, "fig-4-try")
 
 
 def shown(figure, slider: str) -> str:
@@ -190,10 +190,10 @@ def test_it_fits_a_phone(figure) -> None:
 @pytest.mark.parametrize(
     ("address", "name"),
     [
-        (PAGE, "fig-4-try"),
-        (BORDERS_PAGE, "fig-4b-try"),
-        (BALL_PAGE, "fig-6-try"),
-        (VARIATION_PAGE, "fig-8-try"),
+        (PAGE, "fig-12-try"),
+        (BORDERS_PAGE, "fig-13-try"),
+        (BALL_PAGE, "fig-4-try"),
+        (VARIATION_PAGE, "fig-6-try"),
     ],
 )
 def test_the_still_figure_stays_where_no_script_runs(
@@ -212,7 +212,7 @@ VALUES = """e => Object.fromEntries(
   [...e.querySelectorAll("[data-value]")].map(c => [c.dataset.value, c.textContent]))"""
 
 
-# --- chapter 4b: the borders of three classes ------------------------------------
+# --- chapter 13: the borders of three classes ------------------------------------
 
 TABLE_SLIDERS = ("s", "d0", "d1", "d2", "e")
 
@@ -269,7 +269,7 @@ def test_examples_of_tables_and_words(borders) -> None:
     assert inside
 
 
-# --- chapter 6: the loss over the ball ------------------------------------------
+# --- chapter 4: the loss over the ball ------------------------------------------
 
 LOGITS = ("u0", "u1", "u2")
 CHECKED = "e => e.querySelector('input:checked').value"
@@ -378,14 +378,14 @@ def test_the_ball_fits_a_phone_and_its_sliders_speak(ball) -> None:
         assert control.get_attribute("aria-valuetext") == shown(ball, slider)
 
 
-# --- chapter 8: loss variation by class -----------------------------------------
+# --- chapter 6: loss variation by class -----------------------------------------
 
 SHARE = 0.005 + 1e-6  # two significant digits are shown of small numbers
 
 
 @pytest.fixture
 def variation(browser, server: str):
-    yield from opened(browser, server + VARIATION_PAGE, "fig-8-try")
+    yield from opened(browser, server + VARIATION_PAGE, "fig-6-try")
 
 
 def factor(text: str) -> float:

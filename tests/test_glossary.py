@@ -63,7 +63,7 @@ def test_term_leads_to_a_chapter_that_uses_it(term: str) -> None:
     assert complaint(term, ENTRIES[term]) is None
 
 
-GOOD = "A score. [Chapter 1](../perturbing/01-features-logits-labels.ipynb)."
+GOOD = "A score. [Chapter 1](../method/01-features-logits-labels.ipynb)."
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_statements_of_the_book_are_found() -> None:
     assert len(found) >= 40
     assert found["thm-sign"].title == "The sign of the loss variation"
     assert found["thm-sign"].status == "proof in the text"
-    assert found["def-4-setting"].status == "definition"
+    assert found["def-12-setting"].status == "definition"
 
 
 BOXES = """\

@@ -419,7 +419,7 @@ IN_SHORT = """:::{admonition} In short
 """
 CLAIM = """\
 claim(
-    "C3.1",
+    "C11.1",
     "one is less than two",
     1 < 2,
     status="verified numerically",
@@ -473,7 +473,7 @@ def good(tmp_path: Path) -> Chapter:
                 "claim",
                 CLAIM,
                 4,
-                "C3.1 holds: one is less than two\n    verified numerically; ours\n",
+                "C11.1 holds: one is less than two\n    verified numerically; ours\n",
                 "nbval-check-output",
             ),
             prose("exercises", SOLVED),
@@ -587,10 +587,10 @@ BREAKAGES = [
     (is_up_to_date, set_source("sum", "1 + 2", "2 + 1")),
     (is_up_to_date, set_metadata(lpl={})),
     (is_up_to_date, set_metadata(lpl={"size": "smoke", "stamp": "0"})),
-    (states_claims, set_source("claim", "C3.1", "C4.1")),
+    (states_claims, set_source("claim", "C11.1", "C12.1")),
     (states_claims, set_source("claim", '"one is', 'f"one is')),
     (states_claims, set_source("claim", "verified numerically", "quite sure")),
-    (states_claims, set_text("claim", "C3.1 fails\n")),
+    (states_claims, set_text("claim", "C11.1 fails\n")),
     (states_claims, drop("claim")),
     (parses, set_source("sum", "print(1 + 2)", "print(1 + ")),
 ]

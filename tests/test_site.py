@@ -111,10 +111,10 @@ def test_pictures_keep_their_room_while_they_load(path: Path) -> None:
 
 def test_a_moving_figures_script_is_asked_for_where_the_figure_stands() -> None:
     places = {
-        "two-gaussians": "04-two-gaussians",
-        "three-class-borders": "04b-which-error",
-        "three-class-ball": "06-inner-problem",
-        "loss-variation": "08-long-tail",
+        "two-gaussians": "12-two-gaussians",
+        "three-class-borders": "13-which-error",
+        "three-class-ball": "04-inner-problem",
+        "loss-variation": "06-long-tail",
     }
     for script, chapter in places.items():
         asked = f"/{script}.js"

@@ -1,4 +1,4 @@
-"""Where statements of chapters 1 to 6b stop: each test fails for the wording without its
+"""Where statements of chapters 1 to 14 stop: each test fails for the wording without its
 condition."""
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def test_isda_is_the_shift_in_value_but_not_in_gradient() -> None:
     assert (slope[0] - slope[1]).norm() > 0.1 * slope[1].norm()
 
 
-# --- chapter 4 -------------------------------------------------------------------
+# --- chapter 12 -------------------------------------------------------------------
 
 
 def test_the_half_rule_needs_the_wide_class_to_be_the_rare_one() -> None:
@@ -154,7 +154,7 @@ def test_a_pushed_class_takes_at_most_its_share_from_classes_left_alone() -> Non
     assert taken[-1] > 0.99 * share  # the ceiling is reached, so it is no smaller
 
 
-# --- chapter 5 -------------------------------------------------------------------
+# --- chapter 3 -------------------------------------------------------------------
 
 
 def test_a_sign_that_flips_is_a_smaller_gap_to_first_order_only() -> None:
@@ -172,7 +172,7 @@ def test_the_confidence_split_ignores_a_lag_below_a_millionth() -> None:
         assert ConfidenceSplit(0.5)(ClassStatistics(q, seen=seen))[0] == sign
 
 
-# --- chapter 6 -------------------------------------------------------------------
+# --- chapter 4 -------------------------------------------------------------------
 
 
 def even_class(p: float, classes: int = 10) -> Tensor:
@@ -221,7 +221,7 @@ def test_below_a_bound_each_power_step_contracts(seed: int) -> None:
         assert np.linalg.norm(step(a) - step(b)) < np.linalg.norm(a - b)
 
 
-# --- chapter 6b ------------------------------------------------------------------
+# --- chapter 14 ------------------------------------------------------------------
 
 
 def test_raising_a_class_rescues_samples_that_were_wrong() -> None:

@@ -4,7 +4,7 @@
 
 - ``idea.svg``: the front page's picture of what the book is about;
 - ``result-light.svg`` and ``result-dark.svg``: what came out, from the records;
-- ``three-class-ball.svg``: what chapter 6 shows where its interactive figure cannot run;
+- ``three-class-ball.svg``: what chapter 4 shows where its interactive figure cannot run;
 - ``card.png``: what a link to the book shows on other sites (1200 by 630 pixels).
 """
 

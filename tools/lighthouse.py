@@ -33,7 +33,7 @@ from tools.render import HTML
 
 VERSION = "12.8.2"  # the newest that runs on Node 18 and 20
 FRONT = "book/index"
-PAGES = (FRONT, "book/perturbing/01-features-logits-labels", "book/learning/08-long-tail")
+PAGES = (FRONT, "book/method/01-features-logits-labels", "book/practice/06-long-tail")
 LEAST = 95
 MOST_FRONT, MOST = 1_000_000, 3_000_000  # bytes transferred
 CATEGORIES = ("performance", "accessibility")

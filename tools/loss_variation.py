@@ -1,4 +1,4 @@
-"""What chapter 8's figure of loss variation shows: numbers and a still drawing.
+"""What chapter 6's figure of loss variation shows: numbers and a still drawing.
 
     python -m tools.loss_variation           book/_static/loss-variation-data.js and
                                              book/_static/loss-variation.svg

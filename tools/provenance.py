@@ -17,7 +17,7 @@ from tools.stamps import named_records
 
 # calls that read the ledgers in results/
 READERS = {"records", "recorded", "lines", "current"}
-# calls that train a network, in the library and in the programs of chapters 9 and 15
+# calls that train a network, in the library and in the programs of chapters 7 and 18
 TRAINERS = {
     "fit",
     "fit_meta_split",

@@ -1,4 +1,4 @@
-"""Chapter 4: two Gaussians. The best boundary comes from the densities, not the boxes."""
+"""Chapter 12: two Gaussians. The best boundary comes from the densities, not the boxes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def hard(draw: Draw, narrow: bool = False) -> Pair:
     return Pair(k, v, power(draw, -0.7, 0.7), power(draw, -0.3, 0.3))
 
 
-@search("prop-4-errors")
+@search("prop-12-errors")
 def errors(draw: Draw) -> Iterator[float]:
     """Formulas against 4,000 sampled points; any other direction does worse."""
     pair, d, b = hard(draw, narrow=True), int(draw.integers(1, 6)), draw.normal()
@@ -101,7 +101,7 @@ def boxed_best(pair: Pair, m: float) -> float:
     return float(((pair.K**2 + 1) * m - 2 * pair.K * root) / square)
 
 
-@search("thm-4-best")
+@search("thm-12-best")
 def best(draw: Draw) -> Iterator[float]:
     pair = hard(draw)
     b = boxed_best(pair, pair.m)
@@ -115,7 +115,7 @@ def best(draw: Draw) -> Iterator[float]:
     yield pair.risk(right[0]) - pair.risk(right[1])
 
 
-@search("thm-4-hard", tolerance=1e-8)
+@search("thm-12-hard", tolerance=1e-8)
 def who_is_hard(draw: Draw) -> float:
     pair = hard(draw, narrow=True)
     b = pair.best()
@@ -125,7 +125,7 @@ def who_is_hard(draw: Draw) -> float:
     return float(abs(gap) if abs(side) < 1e-12 else -gap * np.sign(side))
 
 
-@search("thm-4-bounds")
+@search("thm-12-bounds")
 def shift_and_distance(draw: Draw) -> Iterator[float]:
     pair = hard(draw)
     up, down = pair.m * draw.normal(size=2) * power(draw, -1, 1)
@@ -140,7 +140,7 @@ def shift_and_distance(draw: Draw) -> Iterator[float]:
     yield least - pair.risk(pair.best(up, down), up, down)
 
 
-@search("thm-4-shift")
+@search("thm-12-shift")
 def what_a_shift_can_do(draw: Draw) -> Iterator[float]:
     pair = hard(draw)
     start = pair.best()
@@ -175,7 +175,7 @@ def what_a_shift_can_do(draw: Draw) -> Iterator[float]:
     yield pair.risk(start) - pair.risk(pair.best(up, down) if pair.K > 1 else up - down)
 
 
-@search("prop-4-uniform", tolerance=1e-7)
+@search("prop-12-uniform", tolerance=1e-7)
 def uniform(draw: Draw) -> Iterator[float]:
     pair = hard(draw)
     low, high = np.sort(pair.m * (1 - 10 ** draw.uniform(-2, 1, 2)))
@@ -184,7 +184,7 @@ def uniform(draw: Draw) -> Iterator[float]:
     yield pair.minus(other) - pair.minus(one)
 
 
-@search("thm-4-half")
+@search("thm-12-half")
 def half_rule(draw: Draw, narrow: bool = False) -> float:
     pair = hard(draw, narrow)
     up = pair.m * (2 - power(draw, -2, 1)) if pair.K == 1 else pair.m * 3 * draw.normal()
@@ -196,7 +196,7 @@ def half_rule(draw: Draw, narrow: bool = False) -> float:
     return float((rises > 0) != (missed < 0.5) or (missed < 0.5) != (up < pair.m + b))
 
 
-@search("cor-4-turn", tolerance=1e-7)
+@search("cor-12-turn", tolerance=1e-7)
 def turning_point(draw: Draw) -> Iterator[float]:
     pair = hard(draw)
     most = pair.s * np.sqrt(2 * np.log(pair.K * pair.V))
@@ -223,7 +223,7 @@ def turning_point(draw: Draw) -> Iterator[float]:
 # --- a loss that can be trained -----------------------------------------------------------
 
 
-@search("prop-4-absorb", tolerance=1e-4, cost=50)
+@search("prop-12-absorb", tolerance=1e-4, cost=50)
 def absorption(draw: Draw) -> Iterator[float]:
     size = int(draw.integers(2, 5))
     x, y = labelled(draw, size)
@@ -249,7 +249,7 @@ MASS = np.exp(-(NODES**2) / 2) / np.exp(-(NODES**2) / 2).sum()
 
 
 def free_bias(pair: Pair, a: float, up: float = 0.0, down: float = 0.0) -> float:
-    """The bias of {eq}`eq-4-logistic` at a slope: where the two pulls are equal."""
+    """The bias of {eq}`eq-12-logistic` at a slope: where the two pulls are equal."""
     wide, slim = a * pair.K * pair.s * NODES, a * pair.s * NODES
 
     def pull(b: float) -> float:
@@ -260,7 +260,7 @@ def free_bias(pair: Pair, a: float, up: float = 0.0, down: float = 0.0) -> float
     return float(brentq(pull, -reach, reach, xtol=1e-12))
 
 
-@search("lem-4-wide", cost=5)
+@search("lem-12-wide", cost=5)
 def wide_errs_more(draw: Draw, narrow: bool = False) -> float:
     pair = hard(draw, narrow)
     a = power(draw, -2, 1.5) / (pair.K * pair.s)
@@ -268,7 +268,7 @@ def wide_errs_more(draw: Draw, narrow: bool = False) -> float:
     return pair.minus(b) - pair.plus(b)
 
 
-@search("thm-4-ceiling", tolerance=1e-7, cost=20)
+@search("thm-12-ceiling", tolerance=1e-7, cost=20)
 def ceiling(draw: Draw) -> Iterator[float]:
     """Part 1 for any scores whatever, with the bias at its minimum; 3 far down."""
     ratio = power(draw, -1, 2)

@@ -1,4 +1,4 @@
-"""Chapters 10 and 11: several labels."""
+"""Chapters 15 and 16: several labels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def images(draw: Draw) -> tuple[Array, Array]:
     return draw.normal(size=(len(t), 3)) + t[:, None] * draw.normal(size=3), t
 
 
-@search("prop-10-pulls", tolerance=1e-6, cost=10)
+@search("prop-15-pulls", tolerance=1e-6, cost=10)
 def pulls(draw: Draw) -> Iterator[float]:
     x, t = images(draw)
     z = fit(x, t)
@@ -48,7 +48,7 @@ def pulls(draw: Draw) -> Iterator[float]:
     yield abs(missing / wrong / ((1 - t.mean()) / t.mean()) - 1) - 1e-5
 
 
-@search("thm-10-variation", tolerance=1e-9)
+@search("thm-15-variation", tolerance=1e-9)
 def binary(draw: Draw) -> Iterator[float]:
     u, delta = (float(x) for x in normal(draw, 2))
     p, q = logistic(u), logistic(-u)
@@ -66,7 +66,7 @@ def shift_of(value: float, u: float) -> float:
     return float(value + np.log(-np.expm1(-value)) - u)
 
 
-@search("prop-10-limits", tolerance=1e-8)
+@search("prop-15-limits", tolerance=1e-8)
 def limits(draw: Draw) -> Iterator[float]:
     scale, u = 1 + power(draw, -1, 1), draw.uniform(-20, 20)
 
@@ -95,7 +95,7 @@ def curves(draw: Draw) -> tuple[Curve, Curve]:
     return (lambda u: rising(-u)), rising
 
 
-@search("thm-11-closed")
+@search("thm-16-closed")
 def closed(draw: Draw) -> Iterator[float]:
     for curve, side in zip(curves(draw), (-1, 1), strict=True):
         v, radius = normal(draw, int(draw.integers(1, 9))), power(draw, -2, 1)
@@ -117,7 +117,7 @@ def average_precision(score: Array, t: Array) -> float:
     return float(precision[right > 0].mean())
 
 
-@search("prop-11-ap")
+@search("prop-16-ap")
 def order(draw: Draw) -> Iterator[float]:
     t = np.r_[1.0, 0.0, draw.random(20) < 0.4]
     u, shift = draw.normal(size=22), draw.normal() * power(draw, -1, 1)
@@ -129,7 +129,7 @@ def order(draw: Draw) -> Iterator[float]:
     yield abs(area(u) - area(u + shift))
 
 
-@search("thm-11-absorption", tolerance=1e-4, cost=50)
+@search("thm-16-absorption", tolerance=1e-4, cost=50)
 def absorbed(draw: Draw) -> Iterator[float]:
     x, t = images(draw)
     (up, down), a = draw.normal(size=2), draw.normal() * power(draw, -1, 0.5)

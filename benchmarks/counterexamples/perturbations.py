@@ -1,4 +1,4 @@
-"""Chapters 1, 2, 3 and 9: what a perturbation does to a loss; noise; label smoothing."""
+"""Chapters 1, 2, 11 and 7: what a perturbation does to a loss; noise; label smoothing."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def any_loss(draw: Draw) -> float:
 # --- noise on the features ----------------------------------------------------------------
 
 
-@search("prop-3-noise", tolerance=1e-10)
+@search("prop-11-noise", tolerance=1e-10)
 def zero_mean(draw: Draw) -> Iterator[float]:
     u, _, y = sample(draw)
     noise = normal(draw, int(draw.integers(2, 6)), len(u))  # of the logits: W xi
@@ -157,7 +157,7 @@ NODES, MASS = np.polynomial.hermite_e.hermegauss(48)
 MASS = MASS / MASS.sum()
 
 
-@search("thm-3-isda", tolerance=1e-7)
+@search("thm-11-isda", tolerance=1e-7)
 def entropic(draw: Draw) -> Iterator[float]:
     """Two features, Gauss-Hermite quadrature; the rest is of second order in lambda."""
     size, y = int(draw.integers(2, 7)), 0
@@ -178,7 +178,7 @@ def entropic(draw: Draw) -> Iterator[float]:
     yield abs(isda - mean - slope @ slope / 2) - 2 * scale**2
 
 
-@search("prop-3-match")
+@search("prop-11-match")
 def one_shift(draw: Draw) -> Iterator[float]:
     margins, target = normal(draw, int(draw.integers(1, 9))), power(draw, -4, 1.5)
 
@@ -192,7 +192,7 @@ def one_shift(draw: Draw) -> Iterator[float]:
     yield float(not mean(t - step) < mean(t) < mean(t + step))
 
 
-@search("thm-3-gap", tolerance=1e-8)
+@search("thm-11-gap", tolerance=1e-8)
 def gap_of_noise(draw: Draw) -> Iterator[float]:
     gaps = draw.normal(size=int(draw.integers(1, 7))) * power(draw, -1, 0.7)
     mass = draw.dirichlet(np.ones(len(gaps)))
@@ -211,7 +211,7 @@ def gap_of_noise(draw: Draw) -> Iterator[float]:
     yield abs(g(reach) - most) - 1e-6
 
 
-@search("prop-3-average")
+@search("prop-11-average")
 def averaging(draw: Draw) -> Iterator[float]:
     features = normal(draw, int(draw.integers(2, 8)), 3)
     head = draw.normal(size=(int(draw.integers(2, 7)), 3))
@@ -236,7 +236,7 @@ def averaging(draw: Draw) -> Iterator[float]:
 # --- label smoothing ----------------------------------------------------------------------
 
 
-@search("thm-9-cap", tolerance=1e-4, cost=10)
+@search("thm-7-cap", tolerance=1e-4, cost=10)
 def smoothing(draw: Draw) -> float:
     size, share = int(draw.integers(2, 9)), draw.uniform(0.02, 0.9)
     y, delta = int(draw.integers(size)), draw.normal(size=size) * power(draw, -1, 0.7)

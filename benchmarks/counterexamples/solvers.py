@@ -1,4 +1,4 @@
-"""Chapters 6 and 6b: the inner problem and what its solutions do to gradients."""
+"""Chapters 4 and 14: the inner problem and what its solutions do to gradients."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def lowest(u: Array, radius: float, start: Array) -> Array:
     return before
 
 
-@search("thm-6-sphere", tolerance=1e-4, cost=50)
+@search("thm-4-sphere", tolerance=1e-4, cost=50)
 def sphere(draw: Draw) -> Iterator[float]:
     u = np.clip(group(draw), -6, 6)
     radius, size = power(draw, -1, 0.5), u.shape[1]
@@ -98,7 +98,7 @@ def sphere(draw: Draw) -> Iterator[float]:
         yield float(np.abs(run.x - bottom).max() / radius)
 
 
-@search("thm-6-linf")
+@search("thm-4-linf")
 def cube(draw: Draw) -> Iterator[float]:
     u, other, y = sample(draw)
     radius = power(draw, -2, 1)
@@ -112,14 +112,14 @@ def cube(draw: Draw) -> Iterator[float]:
         yield abs(float(moved) - 2 * sign * radius) / scale
 
 
-@search("prop-6-climb")
+@search("prop-4-climb")
 def climb(draw: Draw) -> float:
     u, radius = group(draw), power(draw, -2, 2)
     start = ball(draw, u.shape[1], radius)
     return (mean_loss(u, start) - mean_loss(u, towards(u, start, radius))) / (1 + radius)
 
 
-@search("prop-6-respects", cost=5)
+@search("prop-4-respects", cost=5)
 def algorithm(draw: Draw) -> Iterator[float]:
     u, radius = group(draw), power(draw, -1, 1)
     step = radius * power(draw, -2, 0)
@@ -133,7 +133,7 @@ def algorithm(draw: Draw) -> Iterator[float]:
         yield from (length - np.sqrt(2) * top, length - np.sqrt(2) * radius)
 
 
-@search("thm-6-flow", tolerance=1e-4, cost=100)
+@search("thm-4-flow", tolerance=1e-4, cost=100)
 def flow(draw: Draw) -> Iterator[float]:
     """Steps of two lengths, and what they tend to as the length goes to zero."""
     size, log_odds = int(draw.integers(2, 20)), draw.uniform(-6, 4)
@@ -153,10 +153,10 @@ def flow(draw: Draw) -> Iterator[float]:
         yield abs(2 * ends[1] - ends[0] - np.log(boxed))
 
 
-# --- chapter 6b ---------------------------------------------------------------------------
+# --- chapter 14 ---------------------------------------------------------------------------
 
 
-@search("thm-6b-weight", tolerance=1e-8)
+@search("thm-14-weight", tolerance=1e-8)
 def reweighting(draw: Draw) -> Iterator[float]:
     u, delta, y = sample(draw)
     size, radius = len(u), power(draw, -2, 0.8)
@@ -181,7 +181,7 @@ def reweighting(draw: Draw) -> Iterator[float]:
         yield float(np.abs(sent / sent.sum() - shares / shares.sum()).max())
 
 
-@search("prop-6b-envelope", tolerance=1e-5, cost=50)
+@search("prop-14-envelope", tolerance=1e-5, cost=50)
 def envelope(draw: Draw) -> Iterator[float]:
     """Both norms; where the best perturbation is not unique, its gradient is not tried."""
     one = np.clip(group(draw, 5), -4, 4)

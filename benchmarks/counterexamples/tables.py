@@ -1,4 +1,4 @@
-"""Chapters 4b, 6b and 11: which error a table minimises, thresholds, symmetric tables."""
+"""Chapters 13, 14 and 16: which error a table minimises, thresholds, symmetric tables."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def posterior(draw: Draw, size: int, v: Array | float = 1.0) -> Array:
     return probabilities(score + np.log(v))
 
 
-@search("lem-4b-chain", tolerance=1e-6, cost=10)
+@search("lem-13-chain", tolerance=1e-6, cost=10)
 def lemma(draw: Draw) -> Iterator[float]:
     size = int(draw.integers(2, 9))
     table, u = 2 * draw.normal(size=(size, size)), 3 * draw.normal(size=size)
@@ -122,7 +122,7 @@ def lemma(draw: Draw) -> Iterator[float]:
     yield float(np.abs(stationary(chain(table, one)) - other).max())
 
 
-@search("thm-4b-tables", cost=20)
+@search("thm-13-tables", cost=20)
 def consistent_tables(draw: Draw) -> Iterator[float]:
     """If: the order of the best logits. Only if: a table that is none bends a border."""
     size = int(draw.integers(3, 9))
@@ -168,7 +168,7 @@ def descent(draw: Draw) -> float:
     return float(straight and not member(table_of(run.x), 1e-3))
 
 
-@search("prop-4b-weights", cost=5)
+@search("prop-13-weights", cost=5)
 def class_weights(draw: Draw) -> float:
     size = int(draw.integers(2, 9))
     prior, alpha = uneven(draw, size), np.exp(draw.normal(size=size))
@@ -178,7 +178,7 @@ def class_weights(draw: Draw) -> float:
     return misranked(best(table, alpha * eta / (alpha @ eta)), eta / prior)
 
 
-@search("cor-4b-la", cost=20)
+@search("cor-13-la", cost=20)
 def on_top_of_la(draw: Draw) -> Iterator[float]:
     size = int(draw.integers(3, 7))
     prior = np.clip(posterior(draw, size), 1e-3, None)
@@ -195,7 +195,7 @@ def on_top_of_la(draw: Draw) -> Iterator[float]:
         yield float(member(table, 1e-7) or bend(table, draw) < 1e-8)
 
 
-@search("cor-4b-margin", cost=5)
+@search("cor-13-margin", cost=5)
 def free_margins(draw: Draw) -> Iterator[float]:
     prior = uneven(draw, int(draw.integers(3, 9)))
     s = -float(prior.min()) * (1 - power(draw, -9, -0.01))
@@ -208,7 +208,7 @@ def free_margins(draw: Draw) -> Iterator[float]:
     yield misranked(best(np.log(prior) - np.diag(margins), eta), eta / prior)
 
 
-# --- chapter 6b ---------------------------------------------------------------------------
+# --- chapter 14 ---------------------------------------------------------------------------
 
 
 def turning_odds(up: float, down: float) -> float:
@@ -243,7 +243,7 @@ def threshold(draw: Draw) -> Iterator[float]:
     yield abs(turning_odds(tilt, -tilt) / (prior[0] / prior[1]) - 1)
 
 
-@search("thm-6b-threshold", tolerance=1e-8, cost=2)
+@search("thm-14-threshold", tolerance=1e-8, cost=2)
 def threshold_of_two(draw: Draw) -> Iterator[float]:
     yield from threshold(draw)
     wanted = power(draw, -3, 3)
@@ -252,7 +252,7 @@ def threshold_of_two(draw: Draw) -> Iterator[float]:
     yield abs(found / wanted - 1)
 
 
-@search("thm-11-threshold", tolerance=1e-8, cost=4)
+@search("thm-16-threshold", tolerance=1e-8, cost=4)
 def threshold_of_a_label(draw: Draw) -> Iterator[float]:
     yield from threshold(draw)
     up, down, prior = power(draw, -1, 1.5), -power(draw, -1, 1), draw.uniform(1e-4, 0.499)

@@ -1,4 +1,4 @@
-"""Chapters 5, 6b and 15: what holds where training stands still, and a learned split."""
+"""Chapters 3, 14 and 18: what holds where training stands still, and a learned split."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fitted(draw: Draw, size: int, equal: bool = False) -> tuple[Array, Labels]:
     return probabilities(x @ w.T + b), y
 
 
-@search("prop-5-blind", tolerance=1e-6, cost=20)
+@search("prop-3-blind", tolerance=1e-6, cost=20)
 def blind(draw: Draw) -> Iterator[float]:
     p, y = fitted(draw, int(draw.integers(2, 5)))
     yield float(np.abs(p.mean(0) - np.bincount(y) / len(y)).max())
@@ -45,7 +45,7 @@ def blind(draw: Draw) -> Iterator[float]:
         yield abs(q[0] - q[1]) if equal else 0.0
 
 
-@search("cor-6b-lost", tolerance=1e-6, cost=20)
+@search("cor-14-lost", tolerance=1e-6, cost=20)
 def lost_and_taken(draw: Draw) -> Iterator[float]:
     for equal in (False, True):
         p, y = fitted(draw, int(draw.integers(2, 6)), equal)
@@ -57,7 +57,7 @@ def lost_and_taken(draw: Draw) -> Iterator[float]:
             yield float(np.abs(soft.sum(1) - soft.sum(0)).max())
 
 
-@search("prop-6b-margin", tolerance=1e-8)
+@search("prop-14-margin", tolerance=1e-8)
 def implicit_margin(draw: Draw) -> Iterator[float]:
     """The rest is at most one constant times ``exp(-scale)``, whatever the scale."""
     up, down = draw.normal(size=2) * power(draw, -1, 0.5)
@@ -73,7 +73,7 @@ def implicit_margin(draw: Draw) -> Iterator[float]:
         yield abs(2 * b - limit) - constant * np.exp(-scale)
 
 
-@search("thm-6b-separable", tolerance=1e-5, cost=100)
+@search("thm-14-separable", tolerance=1e-5, cost=100)
 def separable(draw: Draw) -> Iterator[float]:
     """Two parameters, so that directions can be scanned; samples with any features."""
     size, number = int(draw.integers(2, 5)), int(draw.integers(2, 9))
@@ -124,7 +124,7 @@ NODES = np.linspace(-9, 9, 1801)
 MASS = np.exp(-(NODES**2) / 2) / np.exp(-(NODES**2) / 2).sum()
 
 
-@search("prop-6b-slide", tolerance=1e-5, cost=20)
+@search("prop-14-slide", tolerance=1e-5, cost=20)
 def slide(draw: Draw) -> Iterator[float]:
     m, ratio = power(draw, -0.5, 0.4), 1 + power(draw, -1, 1.5)
     share = draw.uniform(0.02, 0.97)  # of log V, below and above it
@@ -159,7 +159,7 @@ def slide(draw: Draw) -> Iterator[float]:
     yield behind(a, b) * np.sign(b)
 
 
-@search("thm-15-hypergradient", tolerance=1e-6, cost=20)
+@search("thm-18-hypergradient", tolerance=1e-6, cost=20)
 def hypergradient(draw: Draw) -> Iterator[float]:
     """A net of one hidden layer; against differences of the meta loss itself."""
     size, number = int(draw.integers(2, 5)), int(draw.integers(2, 9))
@@ -202,7 +202,7 @@ def hypergradient(draw: Draw) -> Iterator[float]:
         yield abs(direct - 2 * rate / number * moved)
 
 
-@search("prop-15-noise")
+@search("prop-18-noise")
 def label_noise(draw: Draw) -> Iterator[float]:
     size = int(draw.integers(2, 9))
     prior, p = uneven(draw, size), probabilities(3 * draw.normal(size=size))

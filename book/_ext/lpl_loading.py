@@ -25,10 +25,10 @@ from sphinx.application import Sphinx
 
 WIDE = 800  # pixels; a narrower figure is legible at any width
 MOVING = {  # the scripts of each moving figure, by the name of the figure
-    "fig-4-try": ("figures.js", "two-gaussians.js"),
-    "fig-4b-try": ("figures.js", "three-class-borders.js"),
-    "fig-6-try": ("figures.js", "three-class-ball.js"),
-    "fig-8-try": ("figures.js", "loss-variation-data.js", "loss-variation.js"),
+    "fig-12-try": ("figures.js", "two-gaussians.js"),
+    "fig-13-try": ("figures.js", "three-class-borders.js"),
+    "fig-4-try": ("figures.js", "three-class-ball.js"),
+    "fig-6-try": ("figures.js", "loss-variation-data.js", "loss-variation.js"),
 }
 INSIDE = r'(?:[^">]|"[^"]*")*?'  # of a tag
 IMAGE = re.compile(rf'<img\b(?!{INSIDE}\bwidth="){INSIDE}\bsrc="(?P<src>[^":]+)"{INSIDE}>')

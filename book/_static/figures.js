@@ -3,7 +3,7 @@
 // A chapter draws a still figure with a name, as all figures have. On the site a script
 // may offer a moving one under the same name:
 //
-//     bookFigures.replace("fig-4-try", build);
+//     bookFigures.replace("fig-12-try", build);
 //
 // build(parts) makes the elements that take the drawing's place; the caption stays. Where
 // no script runs (Colab, print, e-readers) the still figure is what the reader sees.

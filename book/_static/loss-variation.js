@@ -1,4 +1,4 @@
-// Chapter 8: by what factor LPL changes the loss of each class, from frequent to rare. The
+// Chapter 6: by what factor LPL changes the loss of each class, from frequent to rare. The
 // losses were computed by lpl_lib for every class, lowered and raised, under both bounds
 // and all radii of the slider (loss-variation-data.js, written by tools/loss_variation.py);
 // this script chooses and draws. A test compares what it shows with the library.
@@ -147,5 +147,5 @@
     update();
   }
 
-  replace("fig-8-try", build);
+  replace("fig-6-try", build);
 })();

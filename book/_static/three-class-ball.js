@@ -1,4 +1,4 @@
-// Chapter 6: the loss of one sample over the ball of perturbations, three classes. The
+// Chapter 4: the loss of one sample over the ball of perturbations, three classes. The
 // maximum norm has the closed form of lpl_lib's LInf; on the circle the angle is searched,
 // so that a second maximum is found as well. A test moves everything and compares with
 // the library's solvers.
@@ -264,5 +264,5 @@
     update();
   }
 
-  replace("fig-6-try", build);
+  replace("fig-4-try", build);
 })();

@@ -1,4 +1,4 @@
-// Chapter 4b: a table of perturbations of three classes, and where the decision flips. The
+// Chapter 13: a table of perturbations of three classes, and where the decision flips. The
 // posterior that makes given scores best is the stationary distribution of a chain of three
 // states, which has a formula (lpl_lib.book.theory.tables solves equations instead). A test
 // moves the sliders and compares.
@@ -158,5 +158,5 @@
     update();
   }
 
-  replace("fig-4b-try", build);
+  replace("fig-13-try", build);
 })();

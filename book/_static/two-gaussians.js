@@ -1,4 +1,4 @@
-// Chapter 4: two normal classes, the best boundary, and class-level bounds. The formulas
+// Chapter 12: two normal classes, the best boundary, and class-level bounds. The formulas
 // are those of lpl_lib.theory (gaussians.py, boundary.py), with sigma = 1; a test moves
 // the sliders and compares.
 (function () {
@@ -231,5 +231,5 @@
     update();
   }
 
-  replace("fig-4-try", build);
+  replace("fig-12-try", build);
 })();

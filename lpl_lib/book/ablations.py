@@ -1,4 +1,4 @@
-"""Chapter 13's settings of LPL: one choice after the other, and their records."""
+"""Chapter 10's settings of LPL: one choice after the other, and their records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 15: train, and learn the split of the classes meanwhile."""
+"""Chapter 18: train, and learn the split of the classes meanwhile."""
 
 from __future__ import annotations
 

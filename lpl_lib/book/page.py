@@ -77,7 +77,7 @@ def claim(number: str, statement: str, holds: bool, *, status: Status, source: s
     """Check a claim of the book and print it; the ledger of claims collects them.
 
     Args:
-        number: chapter and number, ``C8.2``.
+        number: chapter and number, ``C6.2``.
         statement: one sentence, the same at every size.
         holds: the outcome of the check in this cell.
         status: how well the claim stands.

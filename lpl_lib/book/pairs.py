@@ -1,4 +1,4 @@
-"""Chapter 9: what composes with what, every pair of methods trained for a few steps."""
+"""Chapter 7: what composes with what, every pair of methods trained for a few steps."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ METHODS: dict[Task, dict[str, Entry]] = {
 """All methods by task and name; sums of them, ``A + B``, are methods too.
 
 LPL varies its bounds and is solved by ``"l2"`` where the name does not say otherwise; the
-walks are those of chapter 14.
+walks are those of chapter 17.
 """
 
 

@@ -107,7 +107,7 @@ class Released:
     ``delta`` from after its own :math:`\lfloor \epsilon_c / \alpha \rfloor` steps. So a
     class's perturbation depends on the others in the batch, and classes that attract
     errors are moved less. Nothing bounds ``delta``. The code's other peculiarities
-    (chapter 14) are not part of this rule.
+    (chapter 17) are not part of this rule.
 
     Args:
         step_size: :math:`\alpha` > 0.

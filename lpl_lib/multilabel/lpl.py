@@ -47,7 +47,7 @@ class MultilabelLPL(Perturbation):
         decay: of the running mean confidence; ``None`` uses each batch alone.
         process_group: as for :class:`~lpl_lib.LPL`.
 
-    Source: this book (chapter 11). The authors' multi-label formula was not available to
+    Source: this book (chapter 16). The authors' multi-label formula was not available to
     us; this form carries Eq. 8 of Li et al. (arXiv 2209.05668) over to the two groups.
 
     Raises:

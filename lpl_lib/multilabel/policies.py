@@ -21,7 +21,7 @@ class MajoritySplit(RankSplit):
         label_counts: images that have the label, ``(K,)``, in ``(0, num_samples)``.
         num_samples: training images ``N``.
 
-    Source: this book (chapter 11), Eq. 10 of Li et al. applied to the groups.
+    Source: this book (chapter 16), Eq. 10 of Li et al. applied to the groups.
 
     >>> MajoritySplit([30, 5, 80], num_samples=100)(None)
     tensor([-1., -1.,  1.,  1.,  1., -1.])
@@ -49,7 +49,7 @@ class PriorBound(Bound):
         majority: :math:`a` >= 0, for the larger group (a rare label's negatives).
         minority: :math:`b` >= 0, for the smaller group (a rare label's positives).
 
-    Source: this book (chapter 11).
+    Source: this book (chapter 16).
 
     >>> bound = PriorBound([10], num_samples=100, majority=1.0, minority=0.5)
     >>> bound(None, torch.tensor([-1.0, 1.0]))  # log 9 and half of it

@@ -1,83 +1,97 @@
-"""The coding exercise of chapter 4: the class errors that bounds lead to."""
+"""The coding exercise of chapter 4: the power method, upwards."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from lpl_lib.book.exercises.checker import Checker
-
-_Pair = tuple[float, float]
-
-
-def errors(m: float, K: float, V: float, eps_plus: float, eps_minus: float) -> _Pair:  # noqa: N803
-    """Return the class errors at the smallest perturbed risk; standard deviation 1."""
-    shift = (eps_plus - eps_minus) / 2
-    return _at(m, K, shift + _best(m - (eps_plus + eps_minus) / 2, K, V))
+from lpl_lib.book.exercises.draws import drawn
 
 
-def _best(m: float, k: float, v: float, root: float = -1.0) -> float:
-    spread = math.sqrt(m**2 + (k**2 - 1) / 2 * math.log(k * v))
-    return ((k**2 + 1) * m + root * 2 * k * spread) / (k**2 - 1)
+def power_steps(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
+    """Return the shift after some steps from zero that raise the class's loss, ``(C,)``."""
+    delta = torch.zeros(logits.shape[1])
+    for _ in range(steps):
+        g = _gradient(logits + delta, label)
+        delta = bound * g / g.norm()
+    return delta
 
 
-def _at(m: float, k: float, b: float) -> tuple[float, float]:
-    return _below(-(m + b) / k), _below(-(m - b))
+def _gradient(logits: Tensor, label: int) -> Tensor:
+    g = logits.softmax(1).mean(0)
+    g[label] -= 1
+    return g
 
 
-def _below(z: float) -> float:
-    return (1 + math.erf(z / math.sqrt(2))) / 2
+def _stuck(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
+    g = _gradient(logits, label)
+    return bound * g / g.norm()
 
 
-def _measured_with_bounds(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
-    shift = (plus - minus) / 2
-    b = shift + _best(m - (plus + minus) / 2, k, v)
-    return _below(-(m - plus + b) / k), _below(-(m - minus - b))
+def _added_up(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
+    delta = torch.zeros(logits.shape[1])
+    for _ in range(steps):
+        g = _gradient(logits + delta, label)
+        delta = delta + bound * g / g.norm()
+    return delta
 
 
-def _without_halves(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
-    b = plus - minus + _best(m - (plus + minus), k, v)
-    return _at(m, k, b)
+def _not_normalised(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
+    delta = torch.zeros(logits.shape[1])
+    for _ in range(steps):
+        delta = bound * _gradient(logits + delta, label)
+    return delta
 
 
-def _other_root(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
-    shift = (plus - minus) / 2
-    return _at(m, k, shift + _best(m - (plus + minus) / 2, k, v, 1.0))
+def _downwards(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
+    delta = torch.zeros(logits.shape[1])
+    for _ in range(steps):
+        g = _gradient(logits + delta, label)
+        delta = -bound * g / g.norm()
+    return delta
 
 
-def _shift_only(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
-    return _at(m, k, (plus - minus) / 2 + _best(m, k, v))
+def _without_label(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
+    delta = torch.zeros(logits.shape[1])
+    for _ in range(steps):
+        g = (logits + delta).softmax(1).mean(0)
+        delta = bound * g / g.norm()
+    return delta
 
 
-def _turned(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
-    shift = (minus - plus) / 2
-    return _at(m, k, shift + _best(m - (plus + minus) / 2, k, v))
+def _of_the_mean_logits(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
+    return power_steps(logits.mean(0, keepdim=True), label, bound, steps)
 
 
-def _equal_spreads(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
-    shift = (plus - minus) / 2
-    b = shift + _best(m - (plus + minus) / 2, k, v)
-    return _below(-(m + b)), _below(-(m - b))
+def _maximum_norm(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
+    delta = torch.zeros(logits.shape[1])
+    for _ in range(steps):
+        delta = bound * _gradient(logits + delta, label).sign()
+    return delta
 
 
 def _examples() -> list[tuple[Any, ...]]:
-    return [
-        (2.0, 2.0, 1.0, 0.0, 0.0),
-        (2.0, 2.0, 5.0, 0.5, -0.5),
-        (1.5, 3.0, 1.0, 0.8, 0.2),
-        (2.0, 1.5, 10.0, -0.3, -1.0),
+    one = (torch.tensor([[1.0, 0.5, 0.0], [2.0, 0.0, 0.0]]), 0, 1.0, 1)
+    some = [
+        (drawn(seed, 5, 4, scale=2.0), seed, 0.5 + seed, steps)
+        for seed, steps in ((0, 2), (1, 2), (2, 3))
     ]
+    return [one, *some]
 
 
-check_errors = Checker(
-    errors,
+check_power_steps = Checker(
+    power_steps,
     _examples,
     {
-        _measured_with_bounds: "The bounds act on training; errors are measured without.",
-        _without_halves: "Half the difference shifts, and half the sum draws near.",
-        _other_root: "Of the two stationary points the smaller is the minimum.",
-        _shift_only: "The mean of the bounds changes the distance inside b*.",
-        _turned: "A positive bound of class + moves the boundary in its favour.",
-        _equal_spreads: "Class + has the standard deviation K.",
+        _stuck: "From the second step on the gradient is taken at u + delta.",
+        _added_up: "A step replaces delta; it is not added to it, or it leaves the ball.",
+        _not_normalised: "The step goes to the sphere: divide g by its length.",
+        _downwards: "That lowers the loss; the loss is to be raised.",
+        _without_label: "The gradient is the mean softmax less one at the label.",
+        _of_the_mean_logits: "Average the softmaxes of the samples, not their logits.",
+        _maximum_norm: "That is the maximum norm; the ball here is Euclidean.",
     },
 )

@@ -1,4 +1,4 @@
-"""The coding exercise of chapter 5: the signs of the split by confidence."""
+"""The coding exercise of chapter 5: the varied bounds of Eq. 13."""
 
 from __future__ import annotations
 
@@ -8,88 +8,73 @@ import torch
 from torch import Tensor
 
 from lpl_lib.book.exercises.checker import Checker
-from lpl_lib.book.exercises.draws import drawn
 
 
-def signs(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return +1 for classes behind, -1 for the others, 0 for absent ones, ``(C,)``."""
-    q, seen = _confidence(logits.softmax(1), targets)
-    return _below(q, q[seen].mean(), seen)
+def bounds(confidence: Tensor, seen: Tensor, epsilon: float, extra: float) -> Tensor:
+    """Return the bound of each class seen, and 0 for the others, ``(C,)``."""
+    tau = confidence[seen].mean()
+    return (epsilon + extra * (tau - confidence).abs()) * seen
 
 
-def _confidence(p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    own = p.gather(1, targets[:, None])[:, 0]
-    total = own.new_zeros(p.shape[1]).index_add(0, targets, own)
-    number = torch.bincount(targets, minlength=p.shape[1])
-    return total / number.clamp(min=1), number > 0
+def _with_sign(confidence: Tensor, seen: Tensor, epsilon: float, extra: float) -> Tensor:
+    tau = confidence[seen].mean()
+    return (epsilon + extra * (tau - confidence)) * seen
 
 
-def _below(q: Tensor, tau: Tensor, seen: Tensor) -> Tensor:
-    return torch.where(q < tau, 1.0, -1.0) * seen
+def _mean_of_all(confidence: Tensor, seen: Tensor, epsilon: float, extra: float) -> Tensor:
+    return (epsilon + extra * (confidence.mean() - confidence).abs()) * seen
 
 
-def _absent_as_zero(logits: Tensor, targets: Tensor) -> Tensor:
-    q, seen = _confidence(logits.softmax(1), targets)
-    return _below(q, q.mean(), seen)
+def _absent_too(confidence: Tensor, seen: Tensor, epsilon: float, extra: float) -> Tensor:
+    return epsilon + extra * (confidence[seen].mean() - confidence).abs()
 
 
-def _absent_as_behind(logits: Tensor, targets: Tensor) -> Tensor:
-    q, seen = _confidence(logits.softmax(1), targets)
-    return _below(q, q[seen].mean(), torch.ones_like(seen))
+def _squared(confidence: Tensor, seen: Tensor, epsilon: float, extra: float) -> Tensor:
+    tau = confidence[seen].mean()
+    return (epsilon + extra * (tau - confidence) ** 2) * seen
 
 
-def _mean_of_samples(logits: Tensor, targets: Tensor) -> Tensor:
-    p = logits.softmax(1)
-    q, seen = _confidence(p, targets)
-    return _below(q, p.gather(1, targets[:, None]).mean(), seen)
+def _without_epsilon(
+    confidence: Tensor, seen: Tensor, epsilon: float, extra: float
+) -> Tensor:
+    return bounds(confidence, seen, 0.0, extra)
 
 
-def _turned(logits: Tensor, targets: Tensor) -> Tensor:
-    return -signs(logits, targets)
-
-
-def _largest(logits: Tensor, targets: Tensor) -> Tensor:
-    p = logits.softmax(1)
-    _, seen = _confidence(p, targets)
-    q, _ = _confidence(p.max(1, keepdim=True).values.expand_as(p), targets)
-    return _below(q, q[seen].mean(), seen)
-
-
-def _over_samples(logits: Tensor, targets: Tensor) -> Tensor:
-    q, seen = _confidence(logits.softmax(0), targets)
-    return _below(q, q[seen].mean(), seen)
+def _all_scaled(confidence: Tensor, seen: Tensor, epsilon: float, extra: float) -> Tensor:
+    tau = confidence[seen].mean()
+    return (epsilon + extra) * (tau - confidence).abs() * seen
 
 
 def _examples() -> list[tuple[Any, ...]]:
-    one = (torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), torch.tensor([0, 1]))
-    # many samples of a class that is ahead, so that samples and classes differ
-    uneven = (
-        torch.tensor(
-            [[3.0, 0.0, 0.0, 0.0]] * 4 + [[0.0, 2.0, 0.0, 0.0]] + [[1.0, 0.0, 0.0, 0.0]]
+    return [
+        (torch.tensor([0.9, 0.5]), torch.tensor([True, True]), 0.1, 1.0),
+        (
+            torch.tensor([0.95, 0.2, 0.0, 0.7]),
+            torch.tensor([True, True, False, True]),
+            0.5,
+            2.0,
         ),
-        torch.tensor([0, 0, 0, 0, 1, 2]),
-    )
-    some = [
-        (drawn(seed, 12, 6, scale=2.0), torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 4, 4]))
-        for seed in range(4)
+        (
+            torch.tensor([0.99, 0.0, 0.98, 0.97, 0.0]),
+            torch.tensor([True, False, True, True, False]),
+            0.0,
+            4.0,
+        ),
     ]
-    return [one, uneven, *some]
 
 
-check_signs = Checker(
-    signs,
+check_bounds = Checker(
+    bounds,
     _examples,
     {
-        _absent_as_zero: (
+        _with_sign: "A bound is a length: take the absolute value.",
+        _mean_of_all: (
             "The threshold is the mean over the classes seen; an absent class has no "
-            "confidence, not the confidence zero."
+            "confidence."
         ),
-        _absent_as_behind: "An absent class is not behind: its sign is 0.",
-        _mean_of_samples: (
-            "The threshold is the mean over classes, however many samples each has."
-        ),
-        _turned: "The classes behind are raised: their sign is +1.",
-        _largest: "Confidence is the probability of the own class, not the largest.",
-        _over_samples: "The softmax runs over the samples, dim 0; the classes are dim 1.",
+        _absent_too: "A class without samples has nothing to be moved: bound 0.",
+        _squared: "Eq. 13 has the distance from the threshold, not its square.",
+        _without_epsilon: "Each class seen has epsilon, also at the threshold.",
+        _all_scaled: "Only the extra part grows with the distance.",
     },
 )

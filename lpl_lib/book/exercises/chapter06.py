@@ -1,4 +1,4 @@
-"""The coding exercise of chapter 6: the power method, upwards."""
+"""The coding exercise of chapter 6: balanced accuracy."""
 
 from __future__ import annotations
 
@@ -11,87 +11,57 @@ from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
-def power_steps(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
-    """Return the shift after some steps from zero that raise the class's loss, ``(C,)``."""
-    delta = torch.zeros(logits.shape[1])
-    for _ in range(steps):
-        g = _gradient(logits + delta, label)
-        delta = bound * g / g.norm()
-    return delta
+def balanced(logits: Tensor, targets: Tensor) -> float:
+    """Return the mean accuracy over the classes that occur, in [0, 1]."""
+    right = logits.argmax(1) == targets
+    return _mean([right[targets == c] for c in targets.unique()])
 
 
-def _gradient(logits: Tensor, label: int) -> Tensor:
-    g = logits.softmax(1).mean(0)
-    g[label] -= 1
-    return g
+def _mean(groups: list[Tensor]) -> float:
+    return sum(float(g.double().mean()) for g in groups) / len(groups)
 
 
-def _stuck(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
-    g = _gradient(logits, label)
-    return bound * g / g.norm()
+def _plain(logits: Tensor, targets: Tensor) -> float:
+    return float((logits.argmax(1) == targets).double().mean())
 
 
-def _added_up(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
-    delta = torch.zeros(logits.shape[1])
-    for _ in range(steps):
-        g = _gradient(logits + delta, label)
-        delta = delta + bound * g / g.norm()
-    return delta
+def _precision(logits: Tensor, targets: Tensor) -> float:
+    decided = logits.argmax(1)
+    right = decided == targets
+    return _mean([right[decided == c] for c in decided.unique()])
 
 
-def _not_normalised(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
-    delta = torch.zeros(logits.shape[1])
-    for _ in range(steps):
-        delta = bound * _gradient(logits + delta, label)
-    return delta
+def _absent_as_zero(logits: Tensor, targets: Tensor) -> float:
+    return balanced(logits, targets) * len(targets.unique()) / logits.shape[1]
 
 
-def _downwards(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
-    delta = torch.zeros(logits.shape[1])
-    for _ in range(steps):
-        g = _gradient(logits + delta, label)
-        delta = -bound * g / g.norm()
-    return delta
+def _over_samples(logits: Tensor, targets: Tensor) -> float:
+    return balanced(logits.softmax(0), targets)
 
 
-def _without_label(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
-    delta = torch.zeros(logits.shape[1])
-    for _ in range(steps):
-        g = (logits + delta).softmax(1).mean(0)
-        delta = bound * g / g.norm()
-    return delta
-
-
-def _of_the_mean_logits(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
-    return power_steps(logits.mean(0, keepdim=True), label, bound, steps)
-
-
-def _maximum_norm(logits: Tensor, label: int, bound: float, steps: int) -> Tensor:
-    delta = torch.zeros(logits.shape[1])
-    for _ in range(steps):
-        delta = bound * _gradient(logits + delta, label).sign()
-    return delta
+def _percent(logits: Tensor, targets: Tensor) -> float:
+    return 100 * balanced(logits, targets)
 
 
 def _examples() -> list[tuple[Any, ...]]:
-    one = (torch.tensor([[1.0, 0.5, 0.0], [2.0, 0.0, 0.0]]), 0, 1.0, 1)
+    always = (torch.tensor([[1.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1]))
     some = [
-        (drawn(seed, 5, 4, scale=2.0), seed, 0.5 + seed, steps)
-        for seed, steps in ((0, 2), (1, 2), (2, 3))
+        (drawn(seed, 20, 5), torch.tensor([0] * 10 + [1] * 5 + [2] * 4 + [4]))
+        for seed in range(4)
     ]
-    return [one, *some]
+    return [always, *some]
 
 
-check_power_steps = Checker(
-    power_steps,
+check_balanced = Checker(
+    balanced,
     _examples,
     {
-        _stuck: "From the second step on the gradient is taken at u + delta.",
-        _added_up: "A step replaces delta; it is not added to it, or it leaves the ball.",
-        _not_normalised: "The step goes to the sphere: divide g by its length.",
-        _downwards: "That lowers the loss; the loss is to be raised.",
-        _without_label: "The gradient is the mean softmax less one at the label.",
-        _of_the_mean_logits: "Average the softmaxes of the samples, not their logits.",
-        _maximum_norm: "That is the maximum norm; the ball here is Euclidean.",
+        _plain: "That counts samples alike; count classes alike.",
+        _precision: (
+            "Group the samples by their label, not by the decision: that was precision."
+        ),
+        _absent_as_zero: "A class without test samples has no accuracy: leave it out.",
+        _over_samples: "The softmax runs over the samples; for decisions none is needed.",
+        _percent: "A share in [0, 1] is asked for, not percent.",
     },
 )

@@ -1,4 +1,4 @@
-"""The coding exercise of chapter 8: balanced accuracy."""
+"""The coding exercise of chapter 8: logit adjustment after training."""
 
 from __future__ import annotations
 
@@ -11,57 +11,43 @@ from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
-def balanced(logits: Tensor, targets: Tensor) -> float:
-    """Return the mean accuracy over the classes that occur, in [0, 1]."""
-    right = logits.argmax(1) == targets
-    return _mean([right[targets == c] for c in targets.unique()])
+def decide(logits: Tensor, counts: Tensor) -> Tensor:
+    """Return the classes decided for after the prior is taken back, ``(B,)``."""
+    return (logits - (counts / counts.sum()).log()).argmax(1)
 
 
-def _mean(groups: list[Tensor]) -> float:
-    return sum(float(g.double().mean()) for g in groups) / len(groups)
+def _added(logits: Tensor, counts: Tensor) -> Tensor:
+    return (logits + (counts / counts.sum()).log()).argmax(1)
 
 
-def _plain(logits: Tensor, targets: Tensor) -> float:
-    return float((logits.argmax(1) == targets).double().mean())
+def _without_log(logits: Tensor, counts: Tensor) -> Tensor:
+    return (logits - counts / counts.sum()).argmax(1)
 
 
-def _precision(logits: Tensor, targets: Tensor) -> float:
-    decided = logits.argmax(1)
-    right = decided == targets
-    return _mean([right[decided == c] for c in decided.unique()])
+def _divided(logits: Tensor, counts: Tensor) -> Tensor:
+    return (logits / (counts / counts.sum())).argmax(1)
 
 
-def _absent_as_zero(logits: Tensor, targets: Tensor) -> float:
-    return balanced(logits, targets) * len(targets.unique()) / logits.shape[1]
-
-
-def _over_samples(logits: Tensor, targets: Tensor) -> float:
-    return balanced(logits.softmax(0), targets)
-
-
-def _percent(logits: Tensor, targets: Tensor) -> float:
-    return 100 * balanced(logits, targets)
+def _over_samples(logits: Tensor, counts: Tensor) -> Tensor:
+    return (logits - (counts / counts.sum()).log()).argmax(0)
 
 
 def _examples() -> list[tuple[Any, ...]]:
-    always = (torch.tensor([[1.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1]))
+    one = (torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([90.0, 10.0]))
     some = [
-        (drawn(seed, 20, 5), torch.tensor([0] * 10 + [1] * 5 + [2] * 4 + [4]))
-        for seed in range(4)
+        (drawn(seed, 12, 4, scale=2.0), torch.tensor([400.0, 100.0, 20.0, 4.0]))
+        for seed in range(3)
     ]
-    return [always, *some]
+    return [one, *some]
 
 
-check_balanced = Checker(
-    balanced,
+check_decide = Checker(
+    decide,
     _examples,
     {
-        _plain: "That counts samples alike; count classes alike.",
-        _precision: (
-            "Group the samples by their label, not by the decision: that was precision."
-        ),
-        _absent_as_zero: "A class without test samples has no accuracy: leave it out.",
-        _over_samples: "The softmax runs over the samples; for decisions none is needed.",
-        _percent: "A share in [0, 1] is asked for, not percent.",
+        _added: "Added is for training; after training the prior is subtracted.",
+        _without_log: "Logits are logarithms: take the logarithm of the prior.",
+        _divided: "Probabilities are divided by the prior; from logits one subtracts.",
+        _over_samples: "The largest logit over the classes, dim 1.",
     },
 )

@@ -1,90 +1,92 @@
-"""The coding exercise of chapter 9: mix-up with a criterion of integer labels."""
+"""The coding exercise of chapter 9: the interval of a paired difference."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
-from lpl_lib.losses import PerturbedLoss
-from lpl_lib.perturbations import LDAM, LogitAdjustment
 
 
-def mixed_loss(
-    net: nn.Module, criterion: nn.Module, images: Tensor, labels: Tensor, lam: float
-) -> Tensor:
-    """Return the loss of images mixed with those of the mirrored places of the batch."""
-    logits = net(lam * images + (1 - lam) * images.flip(0))
-    return lam * criterion(logits, labels) + (1 - lam) * criterion(logits, labels.flip(0))
+def paired_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    """Return mean and half-width of the 95% interval of a - b, by Student's t."""
+    return _interval(_difference(a, b), len(a) - 1)
 
 
-def _labels_kept(
-    net: nn.Module, criterion: nn.Module, images: Tensor, labels: Tensor, lam: float
-) -> Tensor:
-    return criterion(net(lam * images + (1 - lam) * images.flip(0)), labels)
+def _difference(a: Sequence[float], b: Sequence[float]) -> np.ndarray[Any, Any]:
+    return np.subtract(a, b)
 
 
-def _shares_turned(
-    net: nn.Module, criterion: nn.Module, images: Tensor, labels: Tensor, lam: float
-) -> Tensor:
-    logits = net(lam * images + (1 - lam) * images.flip(0))
-    return (1 - lam) * criterion(logits, labels) + lam * criterion(logits, labels.flip(0))
+def _quantile(freedom: int) -> float:
+    from scipy import stats  # here, not above: it is slow to import
+
+    return float(stats.t.ppf(0.975, freedom))
 
 
-def _images_apart(
-    net: nn.Module, criterion: nn.Module, images: Tensor, labels: Tensor, lam: float
-) -> Tensor:
-    first = criterion(net(images), labels)
-    return lam * first + (1 - lam) * criterion(net(images.flip(0)), labels.flip(0))
+def _interval(d: np.ndarray[Any, Any], freedom: int, ddof: int = 1) -> tuple[float, float]:
+    half = _quantile(freedom) * d.std(ddof=ddof) / len(d) ** 0.5
+    return float(d.mean()), float(half)
 
 
-def _equal_shares(
-    net: nn.Module, criterion: nn.Module, images: Tensor, labels: Tensor, lam: float
-) -> Tensor:
-    return mixed_loss(net, criterion, images, labels, 0.5)
+def _unpaired(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    variance = np.var(a, ddof=1) + np.var(b, ddof=1)
+    half = _quantile(2 * len(a) - 2) * (variance / len(a)) ** 0.5
+    return float(np.mean(a) - np.mean(b)), float(half)
 
 
-def _pixels_mirrored(
-    net: nn.Module, criterion: nn.Module, images: Tensor, labels: Tensor, lam: float
-) -> Tensor:
-    logits = net(lam * images + (1 - lam) * images.flip(-1))
-    return lam * criterion(logits, labels) + (1 - lam) * criterion(logits, labels.flip(0))
+def _normal(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    d = _difference(a, b)
+    return float(d.mean()), float(1.959964 * d.std(ddof=1) / len(d) ** 0.5)
+
+
+def _of_the_population(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    return _interval(_difference(a, b), len(a) - 1, ddof=0)
+
+
+def _of_single_runs(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    mean, half = paired_interval(a, b)
+    return mean, half * len(a) ** 0.5
+
+
+def _one_sided(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    from scipy import stats  # here, not above: it is slow to import
+
+    d = _difference(a, b)
+    half = stats.t.ppf(0.95, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+    return float(d.mean()), float(half)
+
+
+def _turned(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    return paired_interval(b, a)
+
+
+def _freedom(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    return _interval(_difference(a, b), len(a))
 
 
 def _examples() -> list[tuple[Any, ...]]:
-    net = nn.Linear(3, 4)
-    with torch.no_grad():
-        net.weight.copy_(drawn(0, 4, 3))
-        net.bias.copy_(drawn(1, 4))
-    counts = [50, 20, 8, 2]
-    criteria = (
-        nn.CrossEntropyLoss(),
-        PerturbedLoss(LogitAdjustment(counts)),
-        PerturbedLoss(LDAM(counts)),
-    )
-    return [
-        (
-            net,
-            criterion,
-            drawn(place + 2, 6, 3),
-            torch.tensor([0, 3, 1, 2, 0, 1]),
-            0.6 + 0.15 * place,
-        )
-        for place, criterion in enumerate(criteria)
-    ]
+    few = ([71.0, 74.0, 69.5], [70.0, 72.5, 69.0])
+    some = []
+    for seed, number in enumerate((5, 10, 20)):
+        shared = 70 + drawn(seed, number, scale=3.0)
+        a, b = shared + drawn(seed + 10, number), shared + drawn(seed + 20, number)
+        some.append((a.tolist(), b.tolist()))
+    return [few, *some]
 
 
-check_mixed_loss = Checker(
-    mixed_loss,
+check_paired_interval = Checker(
+    paired_interval,
     _examples,
     {
-        _labels_kept: "A mixed image has two labels, so the loss has two parts.",
-        _shares_turned: "The share lam belongs to the image's own label.",
-        _images_apart: "The images are mixed before the net sees them.",
-        _equal_shares: "The shares are lam and 1 - lam, not one half each.",
-        _pixels_mirrored: "Mirror the batch, dim 0; you have mirrored the images.",
+        _unpaired: "Take the differences first: the seeds are shared.",
+        _normal: "With few seeds the quantile is Student's, not the normal one.",
+        _of_the_population: "The standard deviation of a sample divides by n - 1.",
+        _of_single_runs: "The mean of n runs scatters less: divide by sqrt(n).",
+        _one_sided: "2.5% on either side: the quantile at 0.975.",
+        _turned: "a less b is asked for.",
+        _freedom: "n differences have n - 1 degrees of freedom.",
     },
 )

@@ -1,4 +1,4 @@
-"""The coding exercise of chapter 11: average precision of one label."""
+"""The coding exercise of chapter 11: how much small noise raises the loss."""
 
 from __future__ import annotations
 
@@ -11,62 +11,60 @@ from lpl_lib.book.exercises.checker import Checker
 from lpl_lib.book.exercises.draws import drawn
 
 
-def precision(scores: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean of the precisions at the positives; no two scores are equal."""
-    found, place = _ranked(scores, targets)
-    return (found.cumsum(0) / place)[found > 0].mean()
+def rise(logits: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
+    """Return half the variance of the moved logits under the probabilities, ``(B,)``."""
+    return _half_variance(logits.softmax(1), weight @ covariance @ weight.T)
 
 
-def _ranked(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    found = targets[scores.argsort(descending=True)].double()
-    return found, torch.arange(1, len(found) + 1)
+def _half_variance(p: Tensor, moved: Tensor) -> Tensor:
+    return 0.5 * (p @ moved.diagonal() - torch.einsum("bc,cd,bd->b", p, moved, p))
 
 
-def _ascending(scores: Tensor, targets: Tensor) -> Tensor:
-    return precision(-scores, targets)
+def _whole(logits: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
+    return 2 * rise(logits, weight, covariance)
 
 
-def _at_all(scores: Tensor, targets: Tensor) -> Tensor:
-    found, place = _ranked(scores, targets)
-    return (found.cumsum(0) / place).mean()
+def _diagonal_only(logits: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
+    moved = weight @ covariance @ weight.T
+    return 0.5 * logits.softmax(1) @ moved.diagonal()
 
 
-def _over_all(scores: Tensor, targets: Tensor) -> Tensor:
-    found, place = _ranked(scores, targets)
-    return (found * found.cumsum(0) / place).mean()
+def _over_samples(logits: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
+    return _half_variance(logits.softmax(0), weight @ covariance @ weight.T)
 
 
-def _counted_from_zero(scores: Tensor, targets: Tensor) -> Tensor:
-    found, place = _ranked(scores, targets)
-    return (found.cumsum(0) / (place - 1).clamp(min=1))[found > 0].mean()
+def _uncorrelated(logits: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
+    moved = weight @ covariance.diagonal().diag() @ weight.T
+    return _half_variance(logits.softmax(1), moved)
 
 
-def _unsorted(scores: Tensor, targets: Tensor) -> Tensor:
-    return precision(-torch.arange(float(len(scores))), targets)
-
-
-def _at_one_half(scores: Tensor, targets: Tensor) -> Tensor:
-    return targets[scores > 0].double().mean()
+def _mean(logits: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
+    return rise(logits, weight, covariance).mean()
 
 
 def _examples() -> list[tuple[Any, ...]]:
-    one = (torch.tensor([0.5, 3.0, 1.0, 2.0]), torch.tensor([0, 1, 1, 0]))
-    some = [
-        (drawn(seed, 20) - 0.5, (drawn(seed, 20) + drawn(seed + 10, 20) > 0.8).long())
-        for seed in range(3)
-    ]
+    one = (
+        torch.tensor([[0.0, 1.0], [0.0, 0.0]]),
+        torch.tensor([[0.0, 0.0], [2.0, 1.0]]),
+        torch.tensor([[1.0, 0.5], [0.5, 1.0]]),
+    )
+    some = []
+    for seed in range(3):
+        root = drawn(seed, 5, 5)
+        some.append((drawn(seed + 10, 6, 4), drawn(seed + 20, 4, 5), root @ root.T / 5))
     return [one, *some]
 
 
-check_precision = Checker(
-    precision,
+check_rise = Checker(
+    rise,
     _examples,
     {
-        _ascending: "Begin with the highest score.",
-        _at_all: "Average at the places of the positives only.",
-        _over_all: "Divide by the number of positives, not of images.",
-        _counted_from_zero: "The first image has the rank 1.",
-        _unsorted: "The targets have to be put in the order of the scores.",
-        _at_one_half: "That is the precision at one threshold.",
+        _whole: "The factor one half is missing.",
+        _diagonal_only: (
+            "H has two parts; diag(p) alone is a mean of squares, not yet a variance."
+        ),
+        _over_samples: "The softmax runs over the samples, dim 0; the classes are dim 1.",
+        _uncorrelated: "The covariance has entries off its diagonal, too.",
+        _mean: "One number for each sample is asked for, not their mean.",
     },
 )

@@ -1,92 +1,83 @@
-"""The coding exercise of chapter 12: the interval of a paired difference."""
+"""The coding exercise of chapter 12: the class errors that bounds lead to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
-import numpy as np
-
 from lpl_lib.book.exercises.checker import Checker
-from lpl_lib.book.exercises.draws import drawn
+
+_Pair = tuple[float, float]
 
 
-def paired_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """Return mean and half-width of the 95% interval of a - b, by Student's t."""
-    return _interval(_difference(a, b), len(a) - 1)
+def errors(m: float, K: float, V: float, eps_plus: float, eps_minus: float) -> _Pair:  # noqa: N803
+    """Return the class errors at the smallest perturbed risk; standard deviation 1."""
+    shift = (eps_plus - eps_minus) / 2
+    return _at(m, K, shift + _best(m - (eps_plus + eps_minus) / 2, K, V))
 
 
-def _difference(a: Sequence[float], b: Sequence[float]) -> np.ndarray[Any, Any]:
-    return np.subtract(a, b)
+def _best(m: float, k: float, v: float, root: float = -1.0) -> float:
+    spread = math.sqrt(m**2 + (k**2 - 1) / 2 * math.log(k * v))
+    return ((k**2 + 1) * m + root * 2 * k * spread) / (k**2 - 1)
 
 
-def _quantile(freedom: int) -> float:
-    from scipy import stats  # here, not above: it is slow to import
-
-    return float(stats.t.ppf(0.975, freedom))
+def _at(m: float, k: float, b: float) -> tuple[float, float]:
+    return _below(-(m + b) / k), _below(-(m - b))
 
 
-def _interval(d: np.ndarray[Any, Any], freedom: int, ddof: int = 1) -> tuple[float, float]:
-    half = _quantile(freedom) * d.std(ddof=ddof) / len(d) ** 0.5
-    return float(d.mean()), float(half)
+def _below(z: float) -> float:
+    return (1 + math.erf(z / math.sqrt(2))) / 2
 
 
-def _unpaired(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    variance = np.var(a, ddof=1) + np.var(b, ddof=1)
-    half = _quantile(2 * len(a) - 2) * (variance / len(a)) ** 0.5
-    return float(np.mean(a) - np.mean(b)), float(half)
+def _measured_with_bounds(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    shift = (plus - minus) / 2
+    b = shift + _best(m - (plus + minus) / 2, k, v)
+    return _below(-(m - plus + b) / k), _below(-(m - minus - b))
 
 
-def _normal(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    d = _difference(a, b)
-    return float(d.mean()), float(1.959964 * d.std(ddof=1) / len(d) ** 0.5)
+def _without_halves(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    b = plus - minus + _best(m - (plus + minus), k, v)
+    return _at(m, k, b)
 
 
-def _of_the_population(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    return _interval(_difference(a, b), len(a) - 1, ddof=0)
+def _other_root(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    shift = (plus - minus) / 2
+    return _at(m, k, shift + _best(m - (plus + minus) / 2, k, v, 1.0))
 
 
-def _of_single_runs(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    mean, half = paired_interval(a, b)
-    return mean, half * len(a) ** 0.5
+def _shift_only(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    return _at(m, k, (plus - minus) / 2 + _best(m, k, v))
 
 
-def _one_sided(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    from scipy import stats  # here, not above: it is slow to import
-
-    d = _difference(a, b)
-    half = stats.t.ppf(0.95, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
-    return float(d.mean()), float(half)
+def _turned(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    shift = (minus - plus) / 2
+    return _at(m, k, shift + _best(m - (plus + minus) / 2, k, v))
 
 
-def _turned(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    return paired_interval(b, a)
-
-
-def _freedom(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    return _interval(_difference(a, b), len(a))
+def _equal_spreads(m: float, k: float, v: float, plus: float, minus: float) -> _Pair:
+    shift = (plus - minus) / 2
+    b = shift + _best(m - (plus + minus) / 2, k, v)
+    return _below(-(m + b)), _below(-(m - b))
 
 
 def _examples() -> list[tuple[Any, ...]]:
-    few = ([71.0, 74.0, 69.5], [70.0, 72.5, 69.0])
-    some = []
-    for seed, number in enumerate((5, 10, 20)):
-        shared = 70 + drawn(seed, number, scale=3.0)
-        a, b = shared + drawn(seed + 10, number), shared + drawn(seed + 20, number)
-        some.append((a.tolist(), b.tolist()))
-    return [few, *some]
+    return [
+        (2.0, 2.0, 1.0, 0.0, 0.0),
+        (2.0, 2.0, 5.0, 0.5, -0.5),
+        (1.5, 3.0, 1.0, 0.8, 0.2),
+        (2.0, 1.5, 10.0, -0.3, -1.0),
+    ]
 
 
-check_paired_interval = Checker(
-    paired_interval,
+check_errors = Checker(
+    errors,
     _examples,
     {
-        _unpaired: "Take the differences first: the seeds are shared.",
-        _normal: "With few seeds the quantile is Student's, not the normal one.",
-        _of_the_population: "The standard deviation of a sample divides by n - 1.",
-        _of_single_runs: "The mean of n runs scatters less: divide by sqrt(n).",
-        _one_sided: "2.5% on either side: the quantile at 0.975.",
-        _turned: "a less b is asked for.",
-        _freedom: "n differences have n - 1 degrees of freedom.",
+        _measured_with_bounds: "The bounds act on training; errors are measured without.",
+        _without_halves: "Half the difference shifts, and half the sum draws near.",
+        _other_root: "Of the two stationary points the smaller is the minimum.",
+        _shift_only: "The mean of the bounds changes the distance inside b*.",
+        _turned: "A positive bound of class + moves the boundary in its favour.",
+        _equal_spreads: "Class + has the standard deviation K.",
     },
 )

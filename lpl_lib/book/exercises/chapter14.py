@@ -1,55 +1,71 @@
-"""The coding exercise of chapter 14: a prior in the order of the classes."""
+"""The coding exercise of chapter 14: the soft confusion matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
 from lpl_lib.book.exercises.checker import Checker
+from lpl_lib.book.exercises.draws import drawn
 
 
-def prior(counts: dict[str, int]) -> list[float]:
-    """Return the share of class 0, 1, ..., whatever the order of the dictionary."""
-    return _shares(counts, sorted(counts, key=int))
+def confusion(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean probabilities of each class's samples, ``(C, C)``."""
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    return own.T @ logits.softmax(1) / own.sum(0)[:, None]
 
 
-def _shares(counts: dict[str, int], names: Iterable[str]) -> list[float]:
-    return [counts[name] / sum(counts.values()) for name in names]
+def _transposed(logits: Tensor, targets: Tensor) -> Tensor:
+    return confusion(logits, targets).T
 
 
-def _as_strings(counts: dict[str, int]) -> list[float]:
-    return _shares(counts, sorted(counts))
+def _of_all_samples(logits: Tensor, targets: Tensor) -> Tensor:
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    return own.T @ logits.softmax(1) / len(targets)
 
 
-def _as_given(counts: dict[str, int]) -> list[float]:
-    return _shares(counts, counts)
+def _sums(logits: Tensor, targets: Tensor) -> Tensor:
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    return own.T @ logits.softmax(1)
 
 
-def _by_count(counts: dict[str, int]) -> list[float]:
-    return sorted(_shares(counts, counts), reverse=True)
+def _hard(logits: Tensor, targets: Tensor) -> Tensor:
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    decided = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
+    return own.T @ decided / own.sum(0)[:, None]
 
 
-def _counts(counts: dict[str, int]) -> list[float]:
-    return [counts[name] for name in sorted(counts, key=int)]
+def _wrong_side(logits: Tensor, targets: Tensor) -> Tensor:
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    return own.T @ logits.softmax(1) / own.sum(0)
 
 
-def _by_the_largest(counts: dict[str, int]) -> list[float]:
-    return [counts[name] / max(counts.values()) for name in sorted(counts, key=int)]
+def _of_the_mean_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    return (own.T @ logits / own.sum(0)[:, None]).softmax(1)
 
 
 def _examples() -> list[tuple[Any, ...]]:
-    orders = ([1, 0, 2], [*range(11, -1, -1)], [*range(0, 30, 2), *range(1, 30, 2)])
-    return [({str(c): 3 + (7 * c) % len(order) for c in order},) for order in orders]
+    one = (torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 0.5]]), torch.tensor([0, 0, 1]))
+    some = [
+        (drawn(seed, 9, 3, scale=2.0), torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2]))
+        for seed in range(3)
+    ]
+    return [one, *some]
 
 
-check_prior = Checker(
-    prior,
+check_confusion = Checker(
+    confusion,
     _examples,
     {
-        _as_strings: 'As strings, "10" comes before "2".',
-        _as_given: "The dictionary keeps the order in which it was filled.",
-        _by_count: "Class c belongs at place c, whether frequent or not.",
-        _counts: "Shares are asked for: they sum to 1.",
-        _by_the_largest: "Divide by the sum of the counts, not by the largest.",
+        _transposed: "Rows are the samples' classes, columns what they are taken for.",
+        _of_all_samples: "Divide by the number of samples of the row's class.",
+        _sums: "Means are asked for, not sums: each row sums to 1.",
+        _hard: "Average the probabilities, not the decisions.",
+        _wrong_side: "The counts divide columns; put them in a column to divide rows.",
+        _of_the_mean_logits: "Average the probabilities, not the logits.",
     },
 )

@@ -1,4 +1,4 @@
-"""The coding exercise of chapter 4b: a table with a margin that costs no consistency."""
+"""The coding exercise of chapter 13: a table with a margin that costs no consistency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The coding exercise of chapter 10: BCE with a perturbation of each label's sides."""
+"""The coding exercise of chapter 15: BCE with a perturbation of each label's sides."""
 
 from __future__ import annotations
 
