@@ -103,3 +103,11 @@ def best_in_ball(u: Array, c: int, epsilon: float, sign: int) -> float:
         -sign * run.fun for run in found if np.linalg.norm(run.x) <= epsilon * (1 + 1e-6)
     ]
     return max(values) if sign > 0 else min(values)
+
+
+def sample(model, number, dimension, rng):
+    """Points of the two Gaussians, each class ``(number, dimension)``."""
+    theta = model.separation / np.sqrt(dimension)
+    wide = model.spread_ratio * model.sigma
+    plus = theta + wide * rng.standard_normal((number, dimension))
+    return plus, -theta + model.sigma * rng.standard_normal((number, dimension))

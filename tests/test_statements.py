@@ -10,6 +10,7 @@ from cases import random_batch
 from reference import class_gradient
 from scipy.optimize import minimize
 
+from lpl_lib import LogitAdjustment
 from lpl_lib.book.theory.label_variation import equivalent_shift
 from lpl_lib.multilabel import AsymmetricLoss
 from lpl_lib.multilabel.lpl import closed_form
@@ -135,3 +136,47 @@ def test_equal_shifts_of_both_sides_are_absorbed_step_by_step(optimiser):
     torch.testing.assert_close(moved[1] + shift, plain[1])
     other = train(shift, shift)  # from other biases the path is another
     assert (other[0] - plain[0]).abs().max() > 1e-3
+
+
+def minimiser(x, y, delta):
+    """Softmax regression with a free bias, perturbed; rows are inputs, last is the bias.
+    Centred over classes."""
+    w = torch.zeros(x.shape[1], int(y.max()) + 1, dtype=x.dtype, requires_grad=True)
+    optimiser = torch.optim.LBFGS(
+        [w],
+        max_iter=3000,
+        max_eval=4000,
+        tolerance_grad=1e-12,
+        tolerance_change=0,
+        history_size=30,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure():
+        optimiser.zero_grad()
+        loss = F.cross_entropy(x @ w + delta[y], y)
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    w = w.detach()
+    return w - w.mean(1, keepdim=True)
+
+
+def test_logit_adjustment_moves_the_bias_and_nothing_else():
+    """Softmax regression, four classes; weights agree to 1e-6, those of LPL do not."""
+    rng = np.random.default_rng(3)
+    y = torch.tensor(rng.choice(4, size=400, p=[0.6, 0.25, 0.1, 0.05]))
+    x = torch.tensor(rng.normal(size=(400, 3))) + 1.5 * torch.eye(4)[y][:, :3]
+    x = torch.cat([x, torch.ones(400, 1)], 1).double()
+    counts = torch.bincount(y)
+    adjust = LogitAdjustment(counts.tolist())
+    everything = adjust(torch.zeros(4, 4, dtype=torch.float64), torch.arange(4))
+    plain = minimiser(x, y, torch.zeros(4, 4, dtype=torch.float64))
+    moved = minimiser(x, y, everything)
+    difference = moved - plain
+    assert difference[:3].abs().max() < 1e-6
+    assert (difference[3] + everything[0] - everything[0].mean()).abs().max() < 1e-6
+    t = torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64)
+    lpl = t[:, None] / 2 * (1 - 2 * torch.eye(4, dtype=torch.float64))
+    assert (minimiser(x, y, lpl) - plain)[:3].abs().max() > 0.01

@@ -18,7 +18,6 @@ from lpl_lib.book.theory.boundary import optimal_bias
 from lpl_lib.book.theory.consistency import symmetric_table
 from lpl_lib.book.theory.gaussians import TwoGaussians
 from lpl_lib.book.theory.logistic import logistic_fit
-from lpl_lib.book.theory.sliding import simulate_split
 from lpl_lib.book.theory.tables import table_posterior
 from lpl_lib.book.theory.weights import gap_weight
 from lpl_lib.lpl import Algorithm1
@@ -106,30 +105,6 @@ def test_the_half_rule_needs_the_wide_class_to_be_the_rare_one() -> None:
     assert float(optimal_bias(model, bound)) == -math.inf
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_wide_and_rare_errs_more_at_every_slope(seed: int) -> None:
-    """At random slopes, not the trained one alone; equal if ``K V = 1``."""
-    draw = np.random.default_rng(seed)
-    a, m = draw.uniform(0.05, 20), draw.uniform(0.05, 4)
-    k, v = (1 + draw.exponential(1.5), 1.0) if seed % 2 else (1.0, 1 + draw.exponential(5))
-    z = np.linspace(-9, 9, 2001)
-    mass = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
-
-    def margins(k: float, v: float) -> tuple[float, float]:
-        low, high = -a * m - 60.0, a * m + 60.0
-        for _ in range(200):  # the pull of the bias, by bisection
-            beta = (low + high) / 2
-            wide = mass @ np.exp(-np.logaddexp(0, a * m + beta + a * k * z))
-            other = mass @ np.exp(-np.logaddexp(0, a * m - beta + a * z))
-            low, high = (beta, high) if wide > v * other else (low, beta)
-        return (a * m + beta) / k, a * m - beta  # in units of the slope
-
-    plus, minus = margins(k, v)
-    assert plus < minus
-    even = margins(1.0, 1.0)
-    assert even[0] == pytest.approx(even[1], abs=1e-9)
-
-
 def test_an_adversary_in_feature_space_is_no_fixed_gap_in_training() -> None:
     """Its gap grows with the slope: at its own optimum it is another model than the fixed
     gap that is equal there."""
@@ -155,14 +130,6 @@ def test_a_pushed_class_takes_at_most_its_share_from_classes_left_alone() -> Non
 
 
 # --- chapter 3 -------------------------------------------------------------------
-
-
-def test_a_sign_that_flips_is_a_smaller_gap_to_first_order_only() -> None:
-    """The averaged gap leaves the slope at ``2 m``; the mixture of both signs does not."""
-    ratio = 4.0
-    ends = [simulate_split(g * math.log(ratio), ratio).slope[-500:] for g in (1.01, 3.0)]
-    assert float(ends[0].mean()) == pytest.approx(2.0, abs=0.05)
-    assert float(ends[1].mean()) > 4
 
 
 def test_the_confidence_split_ignores_a_lag_below_a_millionth() -> None:

@@ -1,4 +1,4 @@
-"""Implicit margins, and their fading where the data are separable."""
+"""Margins, and how gaps fade where the data are separable."""
 
 from __future__ import annotations
 
@@ -7,38 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import brentq, minimize
-from scipy.special import expit
+from scipy.optimize import minimize
 from torch import Tensor
 
-from lpl_lib.book.theory.margins import margin_shortfall, perturbed_logistic, support_bias
+from lpl_lib.book.theory.margins import margin_shortfall, perturbed_logistic
 from lpl_lib.book.theory.weights import effective_gap
 from lpl_lib.variation import loss_variation, rival_score, softplus
-
-numbers = st.floats(-4, 4)
-counts = st.integers(1, 1000)
-
-
-@given(norm=st.floats(0, 25), up=numbers, down=numbers, n=counts, k=counts)
-def test_support_bias_is_stationary(norm, up, down, n, k):
-    def pull(b: float) -> float:
-        return n * expit(up - norm - b) - k * expit(down - norm + b)
-
-    b = support_bias(norm, (up, down), (n, k))
-    assert b == pytest.approx(brentq(pull, -80, 80, xtol=1e-13), abs=1e-9)
-
-
-def test_the_difference_of_margins_is_that_of_the_gaps_plus_a_log_ratio():
-    """The error falls like ``e^-R``: by ``e^2`` for each 2 more of the norm."""
-    limit = 2.0 - (-1.0) + np.log(1 / 20)
-    errors = [
-        abs(2 * support_bias(norm, (2.0, -1.0), (1, 20)) - limit) for norm in (6, 8, 10)
-    ]
-    assert np.diff(np.log(errors)) == pytest.approx([-2, -2], abs=0.05)
-
-
-def test_support_bias_at_a_large_norm_does_not_overflow():
-    assert 2 * support_bias(5000, (1.0, 0.0), (3, 1)) == pytest.approx(1 + np.log(3))
 
 
 def separable(seed: int, size: int = 40) -> tuple[Tensor, Tensor]:
@@ -99,15 +73,6 @@ def test_bounded_gaps_cannot_keep_the_margin_from_the_best(seed):
     assert tried >= 2
 
 
-def test_gaps_that_grow_with_the_norm_change_the_limit():
-    """A gap of ``g R`` asks for a margin that is larger by ``g`` for ever; a bounded gap
-    asks for less and less. One support point a side, at +-1, bias free."""
-    bounded = [support_bias(norm, (2.0, 0.0), (1, 1)) / norm for norm in (4, 40, 400)]
-    tied = [support_bias(norm, (0.5 * norm, 0.0), (1, 1)) / norm for norm in (4, 40, 400)]
-    assert bounded[1] == pytest.approx(bounded[2] * 10, rel=1e-3)
-    assert tied == pytest.approx([0.25] * 3, rel=0.1)
-
-
 @given(seed=st.integers(0, 999), bound=st.sampled_from([0.5, 3.0]))
 def test_a_bounded_gap_moves_the_loss_between_two_copies_of_it(seed, bound):
     draw = torch.Generator().manual_seed(seed)
@@ -126,8 +91,6 @@ def test_a_bounded_gap_moves_the_loss_between_two_copies_of_it(seed, bound):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: support_bias(-1, (0, 0), (1, 1)), "norm must be"),
-        (lambda: support_bias(1, (0, 0), (0, 1)), "counts must be"),
         (lambda: margin_shortfall(0, 1, 5), "norm must be"),
         (lambda: margin_shortfall(1, -1, 5), "largest_gap must be"),
         (lambda: perturbed_logistic(torch.ones(2, 1), torch.ones(2), decay=1), "float64"),

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lpl_lib import L2, LInf
-from lpl_lib.book.theory.weights import (
-    effective_gap,
-    flow_gradients,
-    focal_weight,
-    gap_weight,
-)
-from lpl_lib.lpl import Algorithm1
+from lpl_lib.book.theory.weights import effective_gap, focal_weight, gap_weight
 
 SIGNS = pytest.mark.parametrize("sign", [1, -1])
 
@@ -113,48 +107,12 @@ def test_the_gradient_of_the_value_is_that_of_a_constant_perturbation(sign):
         assert slope.item() == pytest.approx((detached * way).sum().item(), abs=1e-8)
 
 
-@SIGNS
-def test_detached_flow_gradient_is_that_of_the_library(sign):
-    u, y = random_batch([2] * 5, 4)[:2]
-    delta = Algorithm1(step_size=0.1)(u, y, u.new_full((5,), sign * 0.6), 0.6)
-    detached = flow_gradients(u, 2, time=sign * 0.6).detached
-    torch.testing.assert_close(detached, logit_gradient(u, y, delta) / 5)
-
-
-@SIGNS
-def test_what_detaching_algorithm_1_leaves_out_to_first_order(sign):
-    """``+- t/n (diag(p_i) - p_i p_i^T) g``, up to order two in the time."""
-    u = random_batch([1] * 6, 5).logits
-    p = u.softmax(1)
-    g = p.mean(0) - F.one_hot(torch.tensor(1), 5)
-    first = sign * (p * g - p * (p @ g)[:, None]) / len(u)
-
-    def error(time: float) -> float:
-        pair = flow_gradients(u, 1, time=sign * time, step_size=time / 10)
-        return float((pair.through - pair.detached - time * first).norm())
-
-    assert float(first.norm()) > 1e-3
-    assert np.log2(error(0.02) / error(0.01)) == pytest.approx(2, abs=0.1)
-
-
-def test_differentiating_the_steps_matters_for_algorithm_1():
-    """Raised classes get a longer gradient, lowered ones a shorter, by over 10%."""
-    u = random_batch([0] * 8, 10, seed=1).logits
-    for time, sign in ((2.0, 1), (-2.0, -1)):
-        pair = flow_gradients(u, 0, time=time)
-        ratio = float(pair.through.norm() / pair.detached.norm())
-        assert sign * (ratio - 1) > 0.1
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: gap_weight(torch.tensor([1.5]), 1.0), "probability must lie in"),
         (lambda: gap_weight(torch.tensor([1]), 1.0), "probability must be a floating"),
         (lambda: focal_weight(torch.tensor([0.5]), 0.5), "gamma must be"),
-        (lambda: flow_gradients(torch.zeros(1, 2), 2, 1.0), "label must lie"),
-        (lambda: flow_gradients(torch.zeros(1, 2), 0, 1.0, step_size=0), "step_size"),
-        (lambda: flow_gradients(torch.zeros(2), 0, 1.0), "logits must have shape"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -232,10 +232,6 @@ def absorption(draw: Draw) -> Iterator[float]:
     shared, moved = softmax_fit(x, y, g + rows)
     yield float(np.abs(shared - w).max())
     yield float(np.abs((moved + g) - (moved + g).mean() - b + b.mean()).max())
-    t = draw.normal(size=3) * (draw.random(3) < 0.7)
-    table = t[:, None] / 2 * (1 - 2 * np.eye(3))
-    apart = np.ptp(table - table.mean(1, keepdims=True), axis=0).max()
-    yield float((apart < 1e-9) != (not t.any()))
     x, y = labelled(draw, 2)
     up, down = 2 * draw.normal(size=2)
     gaps = softmax_fit(x, y, np.diag([-up, -down]))  # class 0 is class +
@@ -258,14 +254,6 @@ def free_bias(pair: Pair, a: float, up: float = 0.0, down: float = 0.0) -> float
 
     reach = 20 + a * (pair.m + 10 * pair.K * pair.s) + abs(up) + abs(down)
     return float(brentq(pull, -reach, reach, xtol=1e-12))
-
-
-@search("lem-12-wide", cost=5)
-def wide_errs_more(draw: Draw, narrow: bool = False) -> float:
-    pair = hard(draw, narrow)
-    a = power(draw, -2, 1.5) / (pair.K * pair.s)
-    b = free_bias(pair, a) / a
-    return pair.minus(b) - pair.plus(b)
 
 
 @search("thm-12-ceiling", tolerance=1e-7, cost=20)

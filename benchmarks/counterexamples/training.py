@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import minimize_scalar
 
 from benchmarks.counterexamples.draws import (
     Array,
@@ -13,7 +13,6 @@ from benchmarks.counterexamples.draws import (
     Labels,
     labelled,
     logistic,
-    minimised,
     one_hot,
     power,
     probabilities,
@@ -55,22 +54,6 @@ def lost_and_taken(draw: Draw) -> Iterator[float]:
         if equal:
             yield float(np.abs(soft.sum(0) - 1).max())
             yield float(np.abs(soft.sum(1) - soft.sum(0)).max())
-
-
-@search("prop-14-margin", tolerance=1e-8)
-def implicit_margin(draw: Draw) -> Iterator[float]:
-    """The rest is at most one constant times ``exp(-scale)``, whatever the scale."""
-    up, down = draw.normal(size=2) * power(draw, -1, 0.5)
-    ratio = power(draw, -2, 2)
-    limit = up - down + np.log(ratio)
-    constant = 2 * np.exp(abs(up) + abs(down) + abs(np.log(ratio)))
-    for scale in power(draw, 0, 1) + np.array([0.0, 5.0, 10.0]):
-
-        def slope(b: float, scale: float = scale) -> float:
-            return float(ratio * logistic(up - scale - b) - logistic(down - scale + b))
-
-        b = brentq(slope, -200, 200, xtol=1e-13)
-        yield abs(2 * b - limit) - constant * np.exp(-scale)
 
 
 @search("thm-14-separable", tolerance=1e-5, cost=100)
@@ -118,45 +101,6 @@ def separable(draw: Draw) -> Iterator[float]:
     unit, share = theta / length, slack / length
     yield widest - share - float((leads @ unit).min())
     yield float(np.linalg.norm(unit - direction)) - 2 * np.sqrt(share / widest)
-
-
-NODES = np.linspace(-9, 9, 1801)
-MASS = np.exp(-(NODES**2) / 2) / np.exp(-(NODES**2) / 2).sum()
-
-
-@search("prop-14-slide", tolerance=1e-5, cost=20)
-def slide(draw: Draw) -> Iterator[float]:
-    m, ratio = power(draw, -0.5, 0.4), 1 + power(draw, -1, 1.5)
-    share = draw.uniform(0.02, 0.97)  # of log V, below and above it
-    gap = np.log(ratio) * (share if draw.random() < 0.5 else 1.02 / share)
-
-    def at_rest(sign: int) -> Array:
-        def objective(z: Array) -> tuple[float, Array]:
-            f, h = z[0] * (NODES + m) + z[1], z[0] * (NODES - m) + z[1]
-            f, h = f - sign * gap, h - sign * gap
-            value = MASS @ np.logaddexp(0, -f) + ratio * (MASS @ np.logaddexp(0, h))
-            one, two = -MASS * logistic(-f), ratio * MASS * logistic(h)
-            slope = [one @ (NODES + m) + two @ (NODES - m), one.sum() + two.sum()]
-            return float(value) / (1 + ratio), np.array(slope) / (1 + ratio)
-
-        return minimised(objective, np.array([1.0, 0.0]), gtol=1e-10)
-
-    def behind(a: float, b: float) -> float:
-        """How far class + is behind in mean confidence."""
-        plus = MASS @ logistic(a * (NODES + m) + b)
-        return float(MASS @ logistic(-a * (NODES - m) - b) - plus)
-
-    raised, lowered = at_rest(1), at_rest(-1)
-    yield float(np.abs(raised - [2 * m, gap - np.log(ratio)]).max())
-    if gap < np.log(ratio):
-        yield from (raised[1], -behind(*raised))
-    else:
-        yield behind(*raised)  # sign +1 would turn
-    yield -behind(*lowered)  # and sign -1 always does
-    a = power(draw, -1, 0.7)
-    yield abs(behind(a, 0.0))
-    b = draw.normal()
-    yield behind(a, b) * np.sign(b)
 
 
 @search("thm-18-hypergradient", tolerance=1e-6, cost=20)

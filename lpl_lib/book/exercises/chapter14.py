@@ -22,30 +22,14 @@ def _transposed(logits: Tensor, targets: Tensor) -> Tensor:
     return confusion(logits, targets).T
 
 
-def _of_all_samples(logits: Tensor, targets: Tensor) -> Tensor:
-    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
-    return own.T @ logits.softmax(1) / len(targets)
-
-
 def _sums(logits: Tensor, targets: Tensor) -> Tensor:
     own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
     return own.T @ logits.softmax(1)
 
 
-def _hard(logits: Tensor, targets: Tensor) -> Tensor:
-    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
-    decided = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
-    return own.T @ decided / own.sum(0)[:, None]
-
-
 def _wrong_side(logits: Tensor, targets: Tensor) -> Tensor:
     own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
     return own.T @ logits.softmax(1) / own.sum(0)
-
-
-def _of_the_mean_logits(logits: Tensor, targets: Tensor) -> Tensor:
-    own = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
-    return (own.T @ logits / own.sum(0)[:, None]).softmax(1)
 
 
 def _examples() -> list[tuple[Any, ...]]:
@@ -62,10 +46,7 @@ check_confusion = Checker(
     _examples,
     {
         _transposed: "Rows are the samples' classes, columns what they are taken for.",
-        _of_all_samples: "Divide by the number of samples of the row's class.",
         _sums: "Means are asked for, not sums: each row sums to 1.",
-        _hard: "Average the probabilities, not the decisions.",
         _wrong_side: "The counts divide columns; put them in a column to divide rows.",
-        _of_the_mean_logits: "Average the probabilities, not the logits.",
     },
 )

@@ -1,4 +1,4 @@
-r"""Two normal classes and a linear classifier: its class errors, exactly and by sampling.
+r"""Two normal classes and a linear classifier: its class errors, exactly.
 
 Class "+" has the features :math:`x \sim N(+\theta \mathbf 1, (K\sigma)^2 I)` and class
 "-" has :math:`x \sim N(-\theta \mathbf 1, \sigma^2 I)`, in :math:`d` dimensions. Along
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from lpl_lib.checks import check_count, check_number
+from lpl_lib.checks import check_number
 
 Array = NDArray[np.float64]
 
@@ -112,24 +112,3 @@ def class_errors(model: TwoGaussians, bias: float | Array) -> Errors:
         balanced=(plus + minus) / 2,
         worst=np.maximum(plus, minus),
     )
-
-
-def sample(
-    model: TwoGaussians, number: int, dimension: int, rng: np.random.Generator
-) -> tuple[Array, Array]:
-    r"""Draw ``number`` points of class "+" and as many of "-", each ``(number, d)``.
-
-    The means are :math:`\pm \frac{m}{\sqrt d} \mathbf 1`.
-
-    >>> model = TwoGaussians(separation=3.0, spread_ratio=2.0)
-    >>> plus, minus = sample(model, 1000, dimension=9, rng=np.random.default_rng(0))
-    >>> plus.shape, plus.mean().round(1), minus.std().round(1)
-    ((1000, 9), np.float64(1.0), np.float64(1.0))
-    """
-    check_count(number, "number")
-    check_count(dimension, "dimension")
-    theta = model.separation / np.sqrt(dimension)
-    wide = model.spread_ratio * model.sigma
-    plus = theta + wide * rng.standard_normal((number, dimension))
-    minus = -theta + model.sigma * rng.standard_normal((number, dimension))
-    return plus, minus

@@ -15,46 +15,6 @@ from torch import Tensor
 from lpl_lib.checks import check_count, check_number
 
 
-def support_bias(
-    norm: float, gaps: tuple[float, float], counts: tuple[float, float]
-) -> float:
-    r"""Return the best bias for one support point on either side, in closed form.
-
-    The points lie at distance 1 from the middle, :math:`n_+` samples in one and
-    :math:`n_-` in the other, so that :math:`\|w\| = R` gives them the margins
-    :math:`\gamma_\pm = R \pm b`. The bias minimises :math:`n_+ \log(1 + e^{G_+ -
-    \gamma_+}) + n_- \log(1 + e^{G_- - \gamma_-})`: with :math:`x = e^b`,
-
-    .. math:: n_- e^{R - G_+} x^2 - (n_+ - n_-)\, x - n_+ e^{R - G_-} = 0 ,
-              \qquad 2b = G_+ - G_- + \log\frac{n_+}{n_-} + O(e^{-R}) .
-
-    Args:
-        norm: :math:`R` >= 0, in nats per unit of length.
-        gaps: :math:`(G_+, G_-)`, in nats.
-        counts: :math:`(n_+, n_-)`, > 0.
-
-    Returns:
-        ``b`` in nats. The border lies at ``-b / R``; ``2 b`` is the difference of the
-        margins.
-
-    Raises:
-        ValueError: a negative norm, a count that is not positive.
-
-    >>> round(2 * support_bias(20, (2.0, -1.0), (1, 1)), 6)
-    3.0
-    """
-    check_number(norm, "norm")
-    plus, minus = (check_number(n, "counts", strict=True) for n in counts)
-    up, down = gaps
-    # Divide the equation by e^R, so that a large norm does not overflow.
-    slope = (plus - minus) * math.exp(-norm)
-    square, rest = minus * math.exp(-up), plus * math.exp(-down)
-    root = math.sqrt(slope * slope + 4 * square * rest)
-    if slope >= 0:
-        return math.log((slope + root) / (2 * square))
-    return math.log(2 * rest / (root - slope))
-
-
 def margin_shortfall(
     norm: float, largest_gap: float, samples: int, num_classes: int = 2
 ) -> float:

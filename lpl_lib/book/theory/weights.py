@@ -1,4 +1,4 @@
-r"""What a perturbation does to the gradient: a weight, and what detaching leaves out.
+r"""What a perturbation does to the gradient: a weight.
 
 With the effective gap :math:`G` of a sample (:func:`effective_gap`) the loss is
 :math:`\ell' = \log(1 + e^{G}(1 - p_y)/p_y)`. In the maximum norm :math:`G = 2\epsilon`
@@ -7,13 +7,10 @@ for every sample of a class that is raised, :math:`-2\epsilon` where it is lower
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lpl_lib.checks import check_count, check_logits, check_number, check_shift
+from lpl_lib.checks import check_number, check_shift
 from lpl_lib.perturbations import at_least_float32
 from lpl_lib.variation import rival_score
 
@@ -86,66 +83,6 @@ def focal_weight(probability: Tensor, gamma: float = 2.0) -> Tensor:
     rest = 1 - probability
     logs = torch.xlogy(probability, probability)
     return rest**gamma - gamma * rest ** (gamma - 1) * logs
-
-
-class FlowGradients(NamedTuple):
-    """Gradients ``(n, C)`` of a class's mean loss after steps of Algorithm 1.
-
-    Attributes:
-        detached: the perturbation taken for a constant, as LPL does.
-        through: the steps differentiated too.
-    """
-
-    detached: Tensor
-    through: Tensor
-
-
-def flow_gradients(
-    logits: Tensor, label: int, time: float, *, step_size: float = 0.1
-) -> FlowGradients:
-    r"""Return the gradient of one class's loss with and without that of Algorithm 1.
-
-    The perturbation is :math:`\delta \leftarrow \delta \pm \alpha\, g(\delta)`,
-    :math:`\lfloor |t| / \alpha \rfloor` times, :math:`g` being the class's mean gradient.
-    The two results differ, for sample :math:`i`, by
-
-    .. math:: \pm \frac{|t|}{n} \bigl(\mathrm{diag}(p_i) - p_i p_i^\top\bigr)\, g(0)
-              + O(t^2) .
-
-    Args:
-        logits: ``(n, C)``, floating: samples of one class.
-        label: their class, in ``[0, C)``.
-        time: :math:`\epsilon` of Algorithm 1, in units of the logits; negative where
-            the loss is minimised.
-        step_size: :math:`\alpha` > 0.
-
-    Raises:
-        ValueError: logits of another shape, a label out of range, a step that is not
-            positive.
-
-    >>> pair = flow_gradients(torch.zeros(1, 2), 0, time=0.5, step_size=0.5)
-    >>> [round(float(g[0, 1]), 4) for g in pair]
-    [0.6225, 0.7781]
-    """
-    check_logits(logits)
-    check_number(step_size, "step_size", strict=True)
-    check_count(label, "label", minimum=0)
-    if label >= logits.shape[1]:
-        raise ValueError(f"label must lie in [0, {logits.shape[1] - 1}], got {label}")
-    steps = int(abs(time) / step_size + 1e-4)  # as in lpl_lib.lpl.solvers
-    rate = step_size if time > 0 else -step_size
-    targets = torch.full((len(logits),), label, device=logits.device)
-    found = []
-    for seen in (False, True):
-        u = logits.detach().clone().requires_grad_()
-        source = u if seen else u.detach()
-        delta = torch.zeros_like(u[0])
-        own = F.one_hot(targets[:1], u.shape[1])[0].to(u.dtype)
-        for _ in range(steps):
-            delta = delta + rate * ((source + delta).softmax(1).mean(0) - own)
-        (gradient,) = torch.autograd.grad(F.cross_entropy(u + delta, targets), u)
-        found.append(gradient)
-    return FlowGradients(*found)
 
 
 def _check_probability(probability: Tensor) -> None:
