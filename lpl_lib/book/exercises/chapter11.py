@@ -33,15 +33,6 @@ def _over_samples(logits: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
     return _half_variance(logits.softmax(0), weight @ covariance @ weight.T)
 
 
-def _uncorrelated(logits: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
-    moved = weight @ covariance.diagonal().diag() @ weight.T
-    return _half_variance(logits.softmax(1), moved)
-
-
-def _mean(logits: Tensor, weight: Tensor, covariance: Tensor) -> Tensor:
-    return rise(logits, weight, covariance).mean()
-
-
 def _examples() -> list[tuple[Any, ...]]:
     one = (
         torch.tensor([[0.0, 1.0], [0.0, 0.0]]),
@@ -64,7 +55,5 @@ check_rise = Checker(
             "H has two parts; diag(p) alone is a mean of squares, not yet a variance."
         ),
         _over_samples: "The softmax runs over the samples, dim 0; the classes are dim 1.",
-        _uncorrelated: "The covariance has entries off its diagonal, too.",
-        _mean: "One number for each sample is asked for, not their mean.",
     },
 )
