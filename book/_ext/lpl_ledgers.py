@@ -116,8 +116,8 @@ def differences(entry: PaperClaim) -> list[str]:
 
 
 class PublishedFigures(BookTable):
-    """The figures of the paper's tables beside ours on the same set with the same net; those
-    that we have not run in a line."""
+    """The figures of the paper's tables beside ours on the same set with the same net; in
+    a line those that we have not run."""
 
     def run(self) -> list[nodes.Node]:
         found: list[nodes.Node] = []
