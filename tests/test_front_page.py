@@ -55,7 +55,8 @@ def test_its_description_has_the_numbers_that_it_shows() -> None:
         assert f"{means[method]:.1f}" == value
 
 
-def test_its_colab_button_opens_the_release() -> None:
+def test_its_colab_button_and_its_citation_are_of_the_release() -> None:
     text = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
     badge = address().badge("book/practice/08-ten-minutes.ipynb")
     assert badge.rpartition("(")[2].rstrip(")") in text
+    assert f"version = {{{address().version}}}" in text
