@@ -280,7 +280,7 @@ def step_row(seconds: dict[str, float]) -> dict[str, float]:
 
 def test_training_step(table):
     """A whole step, where the loss is a small part."""
-    table["step"] = step_row(interleaved(steps(), rounds=12)[0])
+    table["step"] = step_row(interleaved(steps(), rounds=100, twice=False)[0])
 
 
 def on_gpu(

@@ -198,10 +198,13 @@ def lonely(rank: int, world: int, port: int, folder: str) -> None:
             pytest.warns(UserWarning, match=r"waiting for another .* in training mode"),
             pytest.raises(RuntimeError, match="each process of its group to compute"),
         ):
+            Path(folder, "begun").touch()
             steps("confidence", *own)
         Path(folder, "told").touch()
     else:
-        time.sleep(1.5)
+        while not Path(folder, "begun").exists():
+            time.sleep(0.05)
+        time.sleep(3)
 
 
 def test_a_loss_on_one_process_only_is_told_the_rule(tmp_path):
