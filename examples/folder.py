@@ -25,8 +25,9 @@ from lpl_lib.counts import class_counts
 from lpl_lib.folder.features import extract, open_network
 from lpl_lib.folder.heads import LOSSES, PLAIN, POSTHOC, compare_heads
 from lpl_lib.folder.keep import load_classifier, save_classifier
-from lpl_lib.folder.look import look_at, split
 from lpl_lib.folder.report import report
+from lpl_lib.folder.split import split
+from lpl_lib.lab.data.look import look_at
 from lpl_lib.lab.scores import digest
 from lpl_lib.metrics import balanced_accuracy
 from lpl_lib.perturbations import log_prior

@@ -15,7 +15,7 @@ from lpl_lib import LogitAdjustment, Perturbation, PerturbedLoss
 from lpl_lib.book.family import FAMILY, Member, family_table
 from lpl_lib.book.theory.tables import consistent_parts, consistent_table
 
-CHAPTER = Path(__file__).parents[1] / "book" / "perturbing" / "02-known-methods.ipynb"
+CHAPTER = Path(__file__).parents[1] / "book" / "method" / "02-known-methods.ipynb"
 COUNTS = [100, 40, 15, 5, 2]
 C, B, A = len(COUNTS), 400, 4
 DRAW = torch.Generator().manual_seed(0)

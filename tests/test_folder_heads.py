@@ -13,16 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from lpl_lib.folder.heads import (
-    LOSSES,
-    PLAIN,
-    POSTHOC,
-    Comparison,
-    compare_heads,
-    paired_lead,
-)
+from lpl_lib.folder.heads import LOSSES, PLAIN, POSTHOC, Comparison, compare_heads
 from lpl_lib.folder.report import report
-from lpl_lib.lab.intervals import Interval
+from lpl_lib.lab.intervals import Interval, paired_lead
 from lpl_lib.perturbations import log_prior
 
 COUNTS = [200, 60, 20, 6]

@@ -20,7 +20,7 @@ from torch import nn
 
 from lpl_lib.folder.features import extract, open_network
 from lpl_lib.folder.keep import CARD, load_classifier, save_classifier
-from lpl_lib.folder.look import Found, look_at
+from lpl_lib.lab.data.look import Found, look_at
 
 CLASSES = ["ant", "bee", "Käfer"]
 

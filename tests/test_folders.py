@@ -15,7 +15,8 @@ from PIL import Image
 
 from lpl_lib.lab.__main__ import main
 from lpl_lib.lab.data import read_folder
-from lpl_lib.lab.data.folder import CorruptImagesError, SkippedImagesWarning, read_parts
+from lpl_lib.lab.data.folder import SkippedImagesWarning, read_parts
+from lpl_lib.lab.data.look import CorruptImagesError
 from lpl_lib.lab.data.tree import folder_digest, look_through
 from lpl_lib.lab.problem import load_source
 from lpl_lib.lab.records import read
@@ -112,11 +113,19 @@ def test_files_that_cannot_be_decoded_are_listed_or_skipped(tmp_path):
 def test_a_class_of_which_nothing_is_left(tmp_path):
     write_images(tmp_path, [(6, 4)] * 2)
     (tmp_path / "class-1" / "one.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"none to train on for \['class-1'\]; .*one\.png"):
+        read_folder(tmp_path, skip_corrupt=True)
+
+
+def test_a_class_of_which_nothing_is_left_to_test_on(tmp_path):
+    write_images(tmp_path / "train", [(6, 4)] * 2)
+    write_images(tmp_path / "test", [(6, 4)] * 2)
+    (tmp_path / "test" / "class-1" / "one.png").write_text("no image")
     with (
         pytest.warns(SkippedImagesWarning, match="1 files"),
-        pytest.raises(ValueError, match=r"\['class-1'\] of .* have none left"),
+        pytest.raises(ValueError, match=r"\['class-1'\] of .*test have none left"),
     ):
-        read_folder(tmp_path, skip_corrupt=True)
+        read_parts(tmp_path, skip_corrupt=True)
 
 
 def test_a_folder_of_a_single_class(tmp_path):

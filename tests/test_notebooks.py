@@ -39,6 +39,7 @@ from tools.bookfiles import (
     tags,
     title,
 )
+from tools.lengths import MOST_CLAIMS, MOST_WORDS, MOST_WORDS_A_CHAPTER, lengths
 from tools.notebooks import SETUP_TAGS, write_address
 from tools.stamps import STORED_SIZE, stale_reason, stamp
 
@@ -273,12 +274,11 @@ def has_the_form(chapter: Chapter) -> list[str]:
         found.append("a box 'In short' with **Do.**, **Why.** and **How sure.** is missing")
     if not re.search(r"what you will learn", chapter.prose, re.IGNORECASE):
         found.append("'What you will learn' is missing")
-    for pattern, what in (
-        (r"what we saw|claims", "What we saw"),
-        (r"exercises", "Exercises"),
-        (r"further reading", "Further reading"),
-    ):
-        if not any(re.search(pattern, head, re.IGNORECASE) for head in chapter.headings):
+    listed = "## Claims of this chapter\n\n```{chapter-claims}\n```"
+    if chapter.prose.count(listed) != 1:
+        found.append("the section 'Claims of this chapter' with its list is missing")
+    for what in ("Exercises", "Further reading"):
+        if not any(what.lower() in head.lower() for head in chapter.headings):
             found.append(f"the section '{what}' is missing")
     return found
 
@@ -383,6 +383,14 @@ def test_claim_numbers_are_unique_in_the_book() -> None:
     assert len(set(numbers)) == len(numbers)
 
 
+def test_the_book_is_no_longer_than_a_reader_bears() -> None:
+    found = lengths()
+    prose, stated = zip(*found.values(), strict=True)
+    assert sum(prose) <= MOST_WORDS
+    assert sum(stated) <= MOST_CLAIMS
+    assert {name for name, (n, _) in found.items() if n > MOST_WORDS_A_CHAPTER} == set()
+
+
 def test_every_notebook_is_in_the_table_of_contents() -> None:
     there = {
         path for path in (ROOT / "book").rglob("*.ipynb") if "_build" not in path.parts
@@ -419,7 +427,7 @@ IN_SHORT = """:::{admonition} In short
 """
 CLAIM = """\
 claim(
-    "C11.1",
+    "C3.1",
     "one is less than two",
     1 < 2,
     status="verified numerically",
@@ -468,12 +476,12 @@ def good(tmp_path: Path) -> Chapter:
             prose("head", f"# 3 · A title\n\n{IN_SHORT}\n**What you will learn.** Little."),
             code("sum", "print(1 + 2)", 2, "3\n"),
             drawing,
-            prose("saw", "## What we saw"),
+            prose("claims", "## Claims of this chapter\n\n```{chapter-claims}\n```"),
             code(
                 "claim",
                 CLAIM,
                 4,
-                "C11.1 holds: one is less than two\n    verified numerically; ours\n",
+                "C3.1 holds: one is less than two\n    verified numerically; ours\n",
                 "nbval-check-output",
             ),
             prose("exercises", SOLVED),
@@ -578,7 +586,7 @@ BREAKAGES = [
     (is_plain_python, set_key("sum", "id", "head")),
     (has_the_form, set_source("head", "What you will learn.", "")),
     (has_the_form, set_source("head", "**How sure.**", "Sure:")),
-    (has_the_form, drop("saw")),
+    (has_the_form, drop("claims")),
     (has_the_form, drop("exercises")),
     (has_the_form, drop("reading")),
     (folds_solutions, set_source("exercises", ":class: dropdown\n", "")),
@@ -587,10 +595,10 @@ BREAKAGES = [
     (is_up_to_date, set_source("sum", "1 + 2", "2 + 1")),
     (is_up_to_date, set_metadata(lpl={})),
     (is_up_to_date, set_metadata(lpl={"size": "smoke", "stamp": "0"})),
-    (states_claims, set_source("claim", "C11.1", "C12.1")),
+    (states_claims, set_source("claim", "C3.1", "C4.1")),
     (states_claims, set_source("claim", '"one is', 'f"one is')),
     (states_claims, set_source("claim", "verified numerically", "quite sure")),
-    (states_claims, set_text("claim", "C11.1 fails\n")),
+    (states_claims, set_text("claim", "C3.1 fails\n")),
     (states_claims, drop("claim")),
     (parses, set_source("sum", "print(1 + 2)", "print(1 + ")),
 ]

@@ -142,8 +142,8 @@ def test_the_library_stays_small() -> None:
     # the aim is 6,000: what the next change adds, it has to take away elsewhere
     lines = {path: code_lines(path) for path in MODULES}
     folder = sum(lines[path] for path in MODULES if storey(path) == "folder")
-    assert folder <= 472
-    assert sum(lines.values()) - folder <= 6641
+    assert folder <= 350
+    assert sum(lines.values()) <= 7113
 
 
 def test_the_core_stays_small() -> None:

@@ -220,6 +220,16 @@ class Claim:
         """Name to link to: ``claim-c1-2``."""
         return "claim-" + self.number.lower().replace(".", "-")
 
+    @property
+    def grade(self) -> str:
+        """What its evidence is made of: the best that its status and source name."""
+        if self.status == "proved":
+            return "theory"
+        if "CIFAR" in self.source:
+            return "CIFAR"
+        trained = re.search("digit|fusing|recorded runs", self.source)
+        return "digits" if trained else "numerical"
+
 
 def python_tree(source: str) -> ast.Module | None:
     """Syntax tree of a cell's source, without magics; None if it does not parse."""

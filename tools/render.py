@@ -9,6 +9,8 @@ reads only the changed pages again, and so hides the others' warnings.
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +35,21 @@ def missing_pages(root: Path = ROOT, html: Path = HTML) -> list[str]:
         for path in toc_files(root)
         if not page_of(path, root, html).is_file()
     ]
+
+
+def at_the_root(page: str, folder: str) -> str:
+    """A page of a folder, with links that hold one folder above.
+
+    >>> at_the_root('<a href="../x.js?v=1"> <a href="b/c.html#d"> <a href="#e">', "book")
+    '<a href="x.js?v=1"> <a href="book/b/c.html#d"> <a href="#e">'
+    """
+
+    def moved(match: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join(folder, match[2]))
+        return f'{match[1]}="{path if match[2] != "../" else "./"}'
+
+    links = r'\b(href|src|data-content_root)="(?![a-z]+:|#|/)([^"?#]+)'
+    return re.sub(links, moved, page)
 
 
 def render() -> int:
@@ -64,6 +81,8 @@ def render() -> int:
         print(done.stdout)
         print(f"error: no page was made of {', '.join(missing)}", file=sys.stderr)
         return 1
+    front = (HTML / "book" / "index.html").read_text(encoding="utf-8")
+    (HTML / "index.html").write_text(at_the_root(front, "book"), encoding="utf-8")
     count = len(toc_files())
     print(f"{count} pages. The book is at {HTML.relative_to(ROOT) / 'index.html'}")
     return 0

@@ -52,7 +52,7 @@ class Ledger(BookTable):
 
     def links_to_claims(self, numbers: Iterable[str]) -> Cell:
         """``C1.2, C1.3``, each a link to its cell."""
-        labels = {}
+        labels: dict[str, str] = {}
         for path in chapters(ROOT):
             self.env.note_dependency(str(path))
             labels |= {claim.number: claim.label for claim in claims(read_notebook(path))}
@@ -116,30 +116,38 @@ def differences(entry: PaperClaim) -> list[str]:
 
 
 class PublishedFigures(BookTable):
-    """Each figure of the paper's tables, and ours on the same set with the same net."""
+    """The figures of the paper's tables beside ours on the same set with the same net; in
+    a line those that we have not run."""
 
     def run(self) -> list[nodes.Node]:
         found: list[nodes.Node] = []
         self.env.note_dependency(str(ROOT / "results" / "published.jsonl"))
         published = lines("published")
         for (data, net), figures in groupby(published, lambda r: (r["data"], r["net"])):
-            rows = [self.row(figure) for figure in figures]
-            heads = ("Method", "Paper", "Ours", "Verdict")
+            rows, others = [], []
+            for figure in figures:
+                name, error = figure["name"], f"{figure['error']:.2f}"
+                if ours := self.ours(figure):
+                    rows.append([[nodes.Text(text)] for text in (name, error, *ours)])
+                else:
+                    others.append(f"{name} {error}")
             found.append(nodes.rubric("", f"{data}, {net}"))
-            found.append(table(heads, rows, [30, 12, 28, 30], "published-figures"))
+            if rows:
+                heads = ("Method", "Paper", "Ours", "Verdict")
+                found.append(table(heads, rows, [30, 12, 28, 30], "published-figures"))
+            if others:
+                found.append(nodes.paragraph("", f"Not run: {'; '.join(others)}."))
         return found
 
-    def row(self, figure: dict[str, Any]) -> list[Cell]:
-        """Name, published error, ours with its seeds, verdict."""
+    def ours(self, figure: dict[str, Any]) -> tuple[str, str] | None:
+        """Our error with its seeds, and the verdict."""
         runs = records(figure["experiment"]) if figure["experiment"] else []
         frame = frame_of(runs)
         ours, said = verdict(figure["error"], frame, figure["method"])
-        shown = "–"
-        if ours is not None:
-            errors = 100 - frame.loc[frame["method"] == figure["method"], "all"]
-            shown = f"{interval([*errors])} ({len(errors)} seeds)"
-        texts = (figure["name"], f"{figure['error']:.2f}", shown, said)
-        return [[nodes.Text(text)] for text in texts]
+        if ours is None:
+            return None
+        errors = 100 - frame.loc[frame["method"] == figure["method"], "all"]
+        return f"{interval([*errors])} ({len(errors)} seeds)", said
 
 
 def what_was_searched() -> str:

@@ -1,12 +1,11 @@
 """What the book adds to Sphinx.
 
-- the directive ``claims-ledger``: all claims of all chapters in one table;
 - the directive ``run-status``: size, device, run time, versions of each chapter;
 - the directive ``course-budget``: reading time, run time, exercises of each chapter;
 - solutions and proofs with ``:class: dropdown`` as native, foldable ``<details>``
   (no script; the dropdown of sphinx-togglebutton fails on proofs);
-- an anchor for each claim, so that ``{ref}`C1.2 <claim-c1-2>` `` links to it;
 - links to ``lpl_lib.LPL`` and the like find the module that documents the name;
+- version, citation and licences below each page;
 - a description of each page for search engines and for links on other sites;
 - MathJax from the package sphinx-mathjax-offline: only the files in use.
 """
@@ -38,13 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from tools.bookfiles import (  # noqa: E402
-    STATUSES,
-    chapters,
-    claims,
-    read_notebook,
-    title,
-)
+from tools.bookfiles import address, chapters, read_notebook, title  # noqa: E402
 
 LOGGER = logging.getLogger(__name__)
 MATHJAX_PARTS = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
@@ -108,40 +101,6 @@ class BookTable(SphinxDirective):
     def warn(self, message: str, path: Path) -> None:
         """A warning that names the chapter; it fails the build."""
         LOGGER.warning(message, location=docname(path))
-
-
-class ClaimsLedger(BookTable):
-    """All claims that the stored outputs show to hold, in reading order."""
-
-    def run(self) -> list[nodes.Node]:
-        rows = []
-        for path in chapters(ROOT):
-            self.env.note_dependency(str(path))
-            try:
-                found = claims(read_notebook(path))
-            except ValueError as error:
-                self.warn(f"claims-ledger: {error}", path)
-                continue
-            for claim in found:
-                if not claim.holds:
-                    self.warn(f"claims-ledger: {claim.number} is not shown to hold", path)
-                    continue
-                if claim.status not in STATUSES:
-                    self.warn(f"claims-ledger: unknown status {claim.status!r}", path)
-                mark = "status-" + claim.status.replace(" ", "-")
-                status = nodes.inline("", claim.status, classes=["claim-status", mark])
-                rows.append(
-                    [
-                        [self.link(claim.label, claim.number, "ref")],
-                        with_math(claim.statement),
-                        [status],
-                        with_math(claim.source),
-                    ]
-                )
-        if not rows:
-            return [nodes.paragraph("", "No chapter has stated a claim yet.")]
-        heads = ("Claim", "Statement", "Status", "Source")
-        return [table(heads, rows, [8, 56, 18, 18], "claims-ledger")]
 
 
 class RunStatus(BookTable):
@@ -266,29 +225,6 @@ class FoldDropdowns(SphinxPostTransform):
         box.parent.replace(box, new)
 
 
-def anchor_claims(app: Sphinx, document: nodes.document) -> None:
-    """Give each claim's cell an anchor that ``{ref}`` finds."""
-    path = ROOT / f"{app.env.docname}.ipynb"
-    if not path.is_file():
-        return
-    try:
-        found = claims(read_notebook(path))
-    except ValueError:
-        return  # the ledger warns
-    cells = {
-        node["cell_index"]: node
-        for node in document.findall(nodes.container)
-        if node.get("nb_element") == "cell_code"
-    }
-    standard = app.env.domaindata["std"]
-    for claim in found:
-        if claim.cell in cells:
-            cells[claim.cell]["ids"].append(claim.label)
-            place = (app.env.docname, claim.label)
-            standard["anonlabels"][claim.label] = place
-            standard["labels"][claim.label] = (*place, f"claim {claim.number}")
-
-
 def find_public_name(
     app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, inner: nodes.Element
 ) -> nodes.Element | None:
@@ -323,6 +259,17 @@ def describe(
     context["metatags"] += f'<meta name="description" content="{text}" />\n'
 
 
+def add_foot(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Say below each page which version it is, and how to cite it."""
+    cite = context["pathto"]("book/index") + "#how-to-cite"
+    context["theme_extra_footer"] = (
+        f'Version {address(ROOT).version} · <a href="{cite}">How to cite</a> · '
+        "Code: MIT licence. Text and figures: CC BY 4.0."
+    )
+
+
 def mathjax_folder() -> Path:
     """MathJax as the package sphinx-mathjax-offline brings it."""
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
@@ -348,14 +295,13 @@ def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it with Sphinx."""
-    app.add_directive("claims-ledger", ClaimsLedger)
     app.add_directive("run-status", RunStatus)
     app.add_directive("course-budget", CourseBudget)
     app.add_node(folded, html=(visit_folded, depart_folded))
     app.add_node(folded_title, html=(visit_folded_title, depart_folded_title))
     app.add_post_transform(FoldDropdowns)
-    app.connect("doctree-read", anchor_claims)
     app.connect("missing-reference", find_public_name)
     app.connect("html-page-context", describe, priority=400)  # before sphinxext.opengraph
+    app.connect("html-page-context", add_foot)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,5 +1,6 @@
 // Small repairs of the theme's pages for readers who use a screen reader or the
 // keyboard: names that match what is written, and scroll boxes that take focus.
+// And the filter of the ledger of claims.
 (function () {
   "use strict";
   function repair() {
@@ -22,9 +23,50 @@
       if (box.scrollWidth > box.clientWidth) { box.tabIndex = 0; }
     });
   }
-  if (document.readyState === "loading") {
-    document.addEventListener("DOMContentLoaded", repair);
-  } else {
+  // The ledger of claims: a choice for each of chapter, status and evidence.
+  function filterClaims() {
+    var table = document.querySelector("table.claims-ledger");
+    if (!table) { return; }
+    var rows = Array.from(table.tBodies[0].rows);
+    var kinds = {
+      Chapter: function (row) { return row.cells[0].textContent.trim().slice(1).split(".")[0]; },
+      Status: function (row) { return row.querySelector(".claim-status").textContent; },
+      Evidence: function (row) { return row.querySelector(".claim-grade").textContent; }
+    };
+    var bar = document.createElement("form");
+    var count = document.createElement("output");
+    var chosen = {};
+    bar.className = "claims-filter";
+    function show() {
+      var shown = rows.filter(function (row) {
+        row.hidden = Object.keys(kinds).some(function (name) {
+          return chosen[name].value && kinds[name](row) !== chosen[name].value;
+        });
+        return !row.hidden;
+      });
+      count.textContent = shown.length + " of " + rows.length + " claims";
+    }
+    Object.keys(kinds).forEach(function (name) {
+      var label = document.createElement("label");
+      var select = document.createElement("select");
+      select.add(new Option("all", ""));
+      new Set(rows.map(kinds[name])).forEach(function (value) { select.add(new Option(value)); });
+      select.addEventListener("change", show);
+      chosen[name] = select;
+      label.append(name + " ", select);
+      bar.append(label);
+    });
+    bar.append(count);
+    table.before(bar);
+    show();
+  }
+  function start() {
     repair();
+    filterClaims();
+  }
+  if (document.readyState === "loading") {
+    document.addEventListener("DOMContentLoaded", start);
+  } else {
+    start();
   }
 })();

@@ -1,2 +1,2 @@
-"""From a folder of images to a classifier that you keep: look, split, features, heads,
+"""From a folder of images to a classifier that you keep: split, features, heads,
 report, keep, a module each; each function is of use by itself."""

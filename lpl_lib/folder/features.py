@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lpl_lib.checks import check_count
-from lpl_lib.folder.look import Found
+from lpl_lib.lab.data.look import Found
 from lpl_lib.lab.files import write_whole
 from lpl_lib.lab.training import best_device
 

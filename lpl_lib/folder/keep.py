@@ -17,7 +17,7 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
 from lpl_lib.checks import ClassCounts, check_class_counts
-from lpl_lib.lab.data.folder import open_upright
+from lpl_lib.lab.data.look import open_upright
 from lpl_lib.lab.files import write_whole
 from lpl_lib.lab.scores import digest
 

@@ -1,13 +1,11 @@
-"""Look at a folder of images before anything is trained on it, and split it."""
+"""Look at a folder of images before anything is trained on it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
-import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from PIL.Image import registered_extensions
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lpl_lib.lab.data.folder import CorruptImagesError, in_a_line, open_upright
 from lpl_lib.lab.data.tree import look_through, walk_folder
+
+# Grey levels beyond a byte: Pillow would cut them off at 255 without a word.
+WIDE_MODES = ("I", "F")
+NAMED = 50  # files that an error lists by name
+
+
+class CorruptImagesError(ValueError):
+    """Files of a data set that cannot be read, and were not to be left out."""
 
 
 class Row(NamedTuple):
@@ -72,6 +77,16 @@ class Found(Dataset[tuple[Any, int]]):
         row, change = self.rows[index], self.transform or (lambda image: image)
         return change(open_upright(row.file)), self.classes.index(row.label)
 
+    def check_usable(self, skip: bool, option: str) -> None:
+        """Raise :class:`CorruptImagesError` if there are unusable files, unless ``option``
+        says to ``skip`` them."""
+        if self.unusable and not skip:
+            raise CorruptImagesError(
+                f"files must hold images of 8 bits a channel, but {len(self.unusable)} of "
+                f"{len(self) + len(self.unusable)} cannot be used: "
+                f"{in_a_line(self.unusable)}. Repair or remove them, or pass {option}=True"
+            )
+
     def at(self, indices: Tensor, transform: Callable[[Any], Any] | None = None) -> Found:
         """Return the images at ``indices``, with another transform."""
         return replace(self, rows=[self.rows[i] for i in indices], transform=transform)
@@ -104,16 +119,23 @@ class Found(Dataset[tuple[Any, int]]):
         return "\n".join(lines).replace(f"{self.folder}{os.sep}", "")
 
 
-def look_at(folder: str | Path, labels: str | Path | None = None) -> Found:
+def look_at(
+    folder: str | Path,
+    labels: str | Path | None = None,
+    *,
+    parts: bool = True,
+    untested: bool = True,
+) -> Found:
     """Look at every image of a folder, once: classes, sizes, copies, what cannot be used.
 
     Args:
         folder: ``<class>/<image>``, or ``train`` and ``test`` of any usual spelling with
-            that in each (:func:`~lpl_lib.lab.data.tree.look_through`). A class may be in
-            ``train`` alone: it is trained on, and not scored.
+            that in each.
         labels: a CSV file in the place of class folders, with the columns ``path`` (from
             ``folder``) and ``label``, and if you like ``part`` (train or test) and
             ``group`` (images that are not to be parted).
+        parts, untested: of :func:`~lpl_lib.lab.data.tree.look_through`. A class that is
+            in ``train`` alone is trained on, and not scored.
 
     Raises:
         FileNotFoundError: no such folder or table.
@@ -138,103 +160,32 @@ def look_at(folder: str | Path, labels: str | Path | None = None) -> Found:
     """
     place = Path(folder)
     if labels is None:
-        tree = look_through(place, untested=True)
-        parts = [
-            (name, *item) for name, part in tree.parts.items() for item in part.items()
+        tree = look_through(place, parts=parts, untested=untested)
+        rows = [
+            Row(file, label, part)
+            for part, classes in tree.parts.items()
+            for label, files in classes.items()
+            for file in files
         ]
-        rows = [Row(file, label, part) for part, label, files in parts for file in files]
         others = tree.unread
     else:
         rows, others = _table(place, Path(labels))
-    stray = [path for path in others if path.suffix.lower() in registered_extensions()]
+    stray = [
+        path for path in others if path.suffix.lower() in Image.registered_extensions()
+    ]
     with ThreadPoolExecutor() as pool:
         seen = [*pool.map(_seen, rows), *[f"{path} (in no class)" for path in stray]]
     good = [row for row in seen if isinstance(row, Row)]
     bad = [why for why in seen if isinstance(why, str)]
-    classes = sorted({row.label for row in rows})
-    lost = sorted(set(classes) - {row.label for row in good if row.part != "test"})
-    if len(classes) < 2 or lost or {row.part for row in rows} > {row.part for row in good}:
+    names = sorted({row.label for row in rows})
+    lost = sorted(set(names) - {row.label for row in good if row.part != "test"})
+    if len(names) < 2 or lost or {row.part for row in rows} > {row.part for row in good}:
         text = (
             f"{place} must have two classes, images to train on in each, and to test on if"
         )
-        text += f" there is a test part, got {classes}, none to train on for {lost}; cannot"
+        text += f" there is a test part, got {names}, none to train on for {lost}; cannot"
         raise ValueError(f"{text} be used: {in_a_line(bad) or 'none'}")
-    return Found(place, classes, good, bad, [path for path in others if path not in stray])
-
-
-def split(
-    found: Found,
-    by: Any = None,
-    *,
-    share: float = 0.2,
-    seed: int = 0,
-    skip_unusable: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Return the indices of the training and of the test images, int64, sorted: the parts
-    that the folder has, or new ones.
-
-    Of each class a share is tested on, at least one image, and at least one is trained
-    on: a class of a single image, or group, is trained on and not scored. Copies stay
-    together, and so do the groups of a table of labels.
-
-    Args:
-        found: from :func:`look_at`.
-        by: ``None`` takes the folder's own parts, else ``"random"`` with a warning.
-            ``"order"`` tests on the last images of each class, by their names. A function
-            from files to groups keeps those together: a burst, a patient, a day.
-        share: of each class that is tested on, in (0, 1).
-        seed: of the draw.
-        skip_unusable: go on without the files that cannot be used.
-
-    Raises:
-        CorruptImagesError: there are such files, and nobody said to leave them out.
-        ValueError: a share outside (0, 1), another ``by``, nothing to test on.
-
-    >>> rows = [Row(Path(f"cat/{i}.png"), "cat", pixels=str(i)) for i in range(5)]
-    >>> split(Found(Path(), ["cat"], rows, [], []), "order")
-    (tensor([0, 1, 2, 3]), tensor([4]))
-    """
-    if found.unusable and not skip_unusable:
-        raise CorruptImagesError(
-            f"{len(found.unusable)} files cannot be used: {in_a_line(found.unusable)}. "
-            "Repair or remove them, or pass skip_unusable=True"
-        )
-    if not 0 < share < 1 or not (by in (None, "random", "order") or callable(by)):
-        text = "share must lie between 0 and 1, and by be None, 'random', 'order' or a"
-        raise ValueError(f"{text} function from files to groups, got {share} and {by!r}")
-    tested = np.array([row.part == "test" for row in found.rows])
-    if by is not None or not tested.any():
-        tested = _drawn(found, by, share, seed)
-    if not tested.any():
-        raise ValueError("found must have a class of two images or groups, to test on one")
-    return torch.from_numpy((~tested).nonzero()[0]), torch.from_numpy(tested.nonzero()[0])
-
-
-def _drawn(found: Found, by: Any, share: float, seed: int) -> np.ndarray:
-    """Which images are tested on, ``(N,)``, bool."""
-    if by is None and not found.rows[0].group:
-        text = "the split is random: of a burst, images fall on both sides, scores flatter"
-        remedy = "pass by='order', a function from files to groups, or 'random' if you must"
-        warnings.warn(f"{text}; {remedy}", stacklevel=3)
-    # img2 comes before img10
-    names = [re.sub(r"\d+", lambda n: n[0].zfill(20), str(r.file)) for r in found.rows]
-    rows = [row for _, row in sorted(zip(names, found.rows, strict=True))]
-    key = {row: by(row.file) if callable(by) else row.group or row.pixels for row in rows}
-    members: dict[Any, Counter[str]] = {key[row]: Counter() for row in rows}
-    for row in rows:
-        members[key[row]][row.label] += 1
-    order, chosen, tested = list(members), set(), Counter[str]()
-    if by != "order":
-        np.random.default_rng(seed).shuffle(order)
-    total = Counter(row.label for row in rows)
-    for label, size in sorted(total.items(), key=lambda item: item[::-1]):  # rarest first
-        for group in reversed([group for group in order if label in members[group]]):
-            some_left = all(total[k] - tested[k] > n for k, n in members[group].items())
-            if some_left and tested[label] < max(1, round(share * size)):
-                chosen.add(group)
-                tested += members.pop(group)
-                order.remove(group)
-    return np.array([key[row] in chosen for row in found.rows])
+    return Found(place, names, good, bad, [path for path in others if path not in stray])
 
 
 def _table(place: Path, labels: Path) -> tuple[list[Row], list[Path]]:
@@ -268,3 +219,33 @@ def _seen(row: Row) -> Row | str:
         return str(error)
     content = hashlib.sha256(repr(image.size).encode() + image.tobytes())
     return row._replace(size=image.size, pixels=content.hexdigest())
+
+
+def in_a_line(items: Sequence[object]) -> str:
+    """Return items in a line; of many, the first and how many more."""
+    more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    return "; ".join(map(str, items[:NAMED])) + more
+
+
+def open_upright(file: Path) -> Image.Image:
+    """Return an image as a viewer shows it: upright, in colour, on white.
+
+    Raises:
+        ValueError: the file, and what is wrong with it, whatever that is.
+    """
+    if not file.is_file():  # to open a pipe would wait for ever
+        raise ValueError(f"{file} (no such file: a broken link, a pipe or a device)")
+    try:
+        with Image.open(file) as image:
+            if image.mode.split(";")[0] in WIDE_MODES:
+                raise ValueError(f"mode {image.mode}: more than 8 bits a channel")
+            upright = ImageOps.exif_transpose(image)
+            if upright.has_transparency_data:
+                upright = upright.convert("RGBA")
+                white = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(white, upright)
+            return upright.convert("RGB")
+    except Exception as error:  # on damaged files Pillow's readers raise all kinds
+        reason = str(error) or type(error).__name__
+        text = reason.split(" '")[0] if "cannot identify" in reason else reason
+        raise ValueError(f"{file} ({text})") from error
