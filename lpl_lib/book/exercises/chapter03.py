@@ -32,12 +32,12 @@ def _mean_of_samples(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.where(q < q[targets].mean(), 1.0, -1.0) * seen
 
 
-SOME = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 4, 4])
+FOUR_OF_SIX = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 4, 4])
 check_signs = Checker(
     signs,
     lambda: [
         (torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), torch.tensor([0, 1])),
-        *((drawn(seed, 12, 6, scale=2.0), SOME) for seed in range(6)),
+        *((drawn(seed, 12, 6, scale=2.0), FOUR_OF_SIX) for seed in range(6)),
     ],
     {
         _absent_as_zero: "An absent class has no confidence, not the confidence zero.",

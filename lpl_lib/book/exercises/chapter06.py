@@ -32,12 +32,12 @@ def _absent_as_zero(logits: Tensor, targets: Tensor) -> float:
     return balanced(logits, targets) * len(targets.unique()) / logits.shape[1]
 
 
-SOME = torch.tensor([0] * 10 + [1] * 5 + [2] * 4 + [4])
+UNEVEN = torch.tensor([0] * 10 + [1] * 5 + [2] * 4 + [4])
 check_balanced = Checker(
     balanced,
     lambda: [
         (torch.tensor([[1.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1])),
-        *((drawn(seed, 20, 5), SOME) for seed in range(4)),
+        *((drawn(seed, 20, 5), UNEVEN) for seed in range(4)),
     ],
     {
         _plain: "That counts samples alike; count classes alike.",
