@@ -194,11 +194,11 @@ def lonely(rank: int, world: int, port: int, folder: str) -> None:
     if rank == 0:
         distributed.PATIENCE = 0.2
         own = batches(TARGETS)[0]
+        Path(folder, "begun").touch()
         with (
             pytest.warns(UserWarning, match=r"waiting for another .* in training mode"),
             pytest.raises(RuntimeError, match="each process of its group to compute"),
         ):
-            Path(folder, "begun").touch()
             steps("confidence", *own)
         Path(folder, "told").touch()
     else:

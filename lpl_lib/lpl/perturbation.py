@@ -29,14 +29,14 @@ from lpl_lib.variation import class_relative_variation
 class LPL(Perturbation):
     r"""Learning to perturb logits: each class's loss is raised or lowered within a bound.
 
-    .. math:: \sum_{c \in N} \min_{\|\delta_c\| \le \epsilon_c}
+    .. math:: \sum_{c \in N} \min_{\|\delta_c\| \le \varepsilon_c}
               \sum_{i \in S_c} \ell(u_i + \delta_c, c) +
-              \sum_{c \in P} \max_{\|\delta_c\| \le \epsilon_c}
+              \sum_{c \in P} \max_{\|\delta_c\| \le \varepsilon_c}
               \sum_{i \in S_c} \ell(u_i + \delta_c, c)
 
     In each batch the *split* says which classes are in ``P`` (positively augmented, loss
     raised) and which in ``N`` (negatively, lowered); the *bound* gives
-    :math:`\epsilon_c`; the *solver* finds :math:`\delta_c`. ``delta`` is then held
+    :math:`\varepsilon_c`; the *solver* finds :math:`\delta_c`. ``delta`` is then held
     constant while the loss is back-propagated (Algorithm 2). Classes that are absent
     from the batch play no part. :math:`\ell` is the base loss of the
     :class:`~lpl_lib.PerturbedLoss` that it is used in; alone it is cross-entropy.

@@ -1,8 +1,8 @@
 r"""What a perturbation does to the gradient: a weight, and what detaching leaves out.
 
 With the effective gap :math:`G` of a sample (:func:`effective_gap`) the loss is
-:math:`\ell' = \log(1 + e^{G}(1 - p_y)/p_y)`. In the maximum norm :math:`G = 2\epsilon`
-for every sample of a class that is raised, :math:`-2\epsilon` where it is lowered.
+:math:`\ell' = \log(1 + e^{G}(1 - p_y)/p_y)`. In the maximum norm :math:`G = 2\varepsilon`
+for every sample of a class that is raised, :math:`-2\varepsilon` where it is lowered.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def flow_gradients(
     Args:
         logits: ``(n, C)``, floating: samples of one class.
         label: their class, in ``[0, C)``.
-        time: :math:`\epsilon` of Algorithm 1, in units of the logits; negative where
+        time: :math:`\varepsilon` of Algorithm 1, in units of the logits; negative where
             the loss is minimised.
         step_size: :math:`\alpha` > 0.
 
