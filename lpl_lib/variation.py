@@ -1,8 +1,7 @@
 r"""How much a perturbation changes the loss.
 
 The cross-entropy of one sample is :math:`\ell = \log(1 + e^{R})`, where the *rival score*
-:math:`R = \log \sum_{c \ne y} e^{u_c} - u_y` compares all rivals with the label. All
-functions work in float32 or more.
+:math:`R = \log \sum_{c \ne y} e^{u_c} - u_y` has the rivals against it. At least float32.
 """
 
 from __future__ import annotations

@@ -194,6 +194,7 @@ def lonely(rank: int, world: int, port: int, folder: str) -> None:
     if rank == 0:
         distributed.PATIENCE = 0.2
         own = batches(TARGETS)[0]
+        Path(folder, "begun").touch()
         with (
             pytest.warns(UserWarning, match=r"waiting for another .* in training mode"),
             pytest.raises(RuntimeError, match="each process of its group to compute"),
@@ -201,7 +202,9 @@ def lonely(rank: int, world: int, port: int, folder: str) -> None:
             steps("confidence", *own)
         Path(folder, "told").touch()
     else:
-        time.sleep(1.5)
+        while not Path(folder, "begun").exists():
+            time.sleep(0.05)
+        time.sleep(3)
 
 
 def test_a_loss_on_one_process_only_is_told_the_rule(tmp_path):

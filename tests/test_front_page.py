@@ -10,7 +10,7 @@ import pytest
 from lpl_lib.book import BLACK, use_book_style
 from lpl_lib.lab.records import records
 from lpl_lib.lab.tables import paired, table
-from tools.bookfiles import ROOT
+from tools.bookfiles import ROOT, address
 from tools.drawings import STATIC, result
 
 NAMES = ["book/index.md", "book/cheat-sheet.md", "README.md"]
@@ -53,3 +53,10 @@ def test_its_description_has_the_numbers_that_it_shows() -> None:
     assert len(said) >= 6
     for method, value in said:
         assert f"{means[method]:.1f}" == value
+
+
+def test_its_colab_button_and_its_citation_are_of_the_release() -> None:
+    text = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    badge = address().badge("book/practice/08-ten-minutes.ipynb")
+    assert badge.rpartition("(")[2].rstrip(")") in text
+    assert f"version = {{{address().version}}}" in text

@@ -36,11 +36,8 @@ def words(notebook: Notebook) -> int:
 
 def lengths() -> dict[str, tuple[int, int]]:
     """(words, claims) of each chapter."""
-    found = {}
-    for path in chapters(ROOT):
-        notebook = read_notebook(path)
-        found[path.stem] = words(notebook), len(claims(notebook))
-    return found
+    notebooks = {path.stem: read_notebook(path) for path in chapters(ROOT)}
+    return {name: (words(book), len(claims(book))) for name, book in notebooks.items()}
 
 
 def main() -> None:

@@ -44,12 +44,11 @@ def at_the_root(page: str, folder: str) -> str:
     '<a href="x.js?v=1"> <a href="book/b/c.html#d"> <a href="#e">'
     """
 
-    def moved(match: re.Match[str]) -> str:
-        path = posixpath.normpath(posixpath.join(folder, match[2]))
-        return f'{match[1]}="{path if match[2] != "../" else "./"}'
+    def moved(link: re.Match[str]) -> str:
+        return f'{link[1]}="{posixpath.relpath(posixpath.join(folder, link[2]))}'
 
-    links = r'\b(href|src|data-content_root)="(?![a-z]+:|#|/)([^"?#]+)'
-    return re.sub(links, moved, page)
+    links = r'\b(href|src)="(?![a-z]+:|#|/)([^"?#]+)'
+    return re.sub(links, moved, page).replace('content_root="../"', 'content_root="./"')
 
 
 def render() -> int:

@@ -5,6 +5,7 @@
 - solutions and proofs with ``:class: dropdown`` as native, foldable ``<details>``
   (no script; the dropdown of sphinx-togglebutton fails on proofs);
 - links to ``lpl_lib.LPL`` and the like find the module that documents the name;
+- version, citation and licences below each page;
 - a description of each page for search engines and for links on other sites;
 - MathJax from the package sphinx-mathjax-offline: only the files in use.
 """
@@ -36,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from tools.bookfiles import chapters, read_notebook, title  # noqa: E402
+from tools.bookfiles import address, chapters, read_notebook, title  # noqa: E402
 
 LOGGER = logging.getLogger(__name__)
 MATHJAX_PARTS = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
@@ -258,6 +259,17 @@ def describe(
     context["metatags"] += f'<meta name="description" content="{text}" />\n'
 
 
+def add_foot(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Say below each page which version it is, and how to cite it."""
+    cite = context["pathto"]("book/index") + "#how-to-cite"
+    context["theme_extra_footer"] = (
+        f'Version {address(ROOT).version} · <a href="{cite}">How to cite</a> · '
+        "Code: MIT licence. Text and figures: CC BY 4.0."
+    )
+
+
 def mathjax_folder() -> Path:
     """MathJax as the package sphinx-mathjax-offline brings it."""
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
@@ -290,5 +302,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(FoldDropdowns)
     app.connect("missing-reference", find_public_name)
     app.connect("html-page-context", describe, priority=400)  # before sphinxext.opengraph
+    app.connect("html-page-context", add_foot)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

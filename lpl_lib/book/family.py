@@ -50,7 +50,7 @@ FAMILY = [
            True, "raised", "none", "fixed"),
     Member("ISDA", r"\frac{\lambda}{2} (w_k - w_y)^\top \Sigma_y (w_k - w_y)",
            lambda counts, head: ISDA(head), True, "raised", "none", "learned"),
-    Member("LPL", r"\arg\max, \arg\min_{\Vert\delta\Vert \le \epsilon_y} \ell_y",
+    Member("LPL", r"\arg\max, \arg\min_{\Vert\delta\Vert \le \varepsilon_y} \ell_y",
            lambda counts, head: LPL(counts), True, "both", "none", "learned"),
     Member("seesaw, mitigation", r"a \min(0, \log n_k / n_y)",
            lambda counts, head: Seesaw(counts, compensation=0.0),

@@ -35,7 +35,7 @@ class MetaSplit(Split):
     r"""Soft signs that are learned, :math:`\tanh a_c` in (-1, 1), at first 0.
 
     With :class:`~lpl_lib.FixedBound` they make signed bounds
-    :math:`s_c = \epsilon \tanh a_c`: above 0 the loss of class ``c`` is raised, below 0
+    :math:`s_c = \varepsilon \tanh a_c`: above 0 the loss of class ``c`` is raised, below 0
     lowered. Something else has to learn them, since the loss of a batch would always have
     them fall: :class:`LookAhead`.
 
@@ -65,7 +65,7 @@ class MetaSplit(Split):
         return self.raw.detach().tanh()
 
     def pull_back(self, hypergradient: Tensor, epsilon: float) -> Tensor:
-        r"""Return the gradient in ``a``, :math:`h_c\,\epsilon\,(1 - \tanh^2 a_c)`, from
+        r"""Return the gradient in ``a``, :math:`h_c\,\varepsilon\,(1 - \tanh^2 a_c)`, from
         the one in the signed bounds ``s``, both ``(C,)``.
 
         >>> MetaSplit(2).pull_back(torch.tensor([1.0, -1.0]), epsilon=0.5)

@@ -27,7 +27,7 @@ class ReleasedWalk(Perturbation):
 
     with the split by rank (Eq. 10) and the bound by frequency (Eq. 14). All classes walk
     to the end; class ``c`` takes its ``delta`` from after
-    :math:`\lfloor \epsilon_c / \alpha \rfloor` steps. As the method is meant,
+    :math:`\lfloor \varepsilon_c / \alpha \rfloor` steps. As the method is meant,
     :math:`\nu_c = \lVert g_c \rVert_2`, and ``delta`` is inferred, then used. The authors'
     scripts divide by the norm of *column* ``c`` of the table of all gradients, so that it
     matters how far the others have walked, and leave the recording of gradients on:
@@ -104,7 +104,7 @@ class Released:
               \Bigl( \sum_k g_{k,c}^2 \Bigr)^{1/2}
 
     All classes of the batch walk to the end of the longest walk, and each takes its
-    ``delta`` from after its own :math:`\lfloor \epsilon_c / \alpha \rfloor` steps. So a
+    ``delta`` from after its own :math:`\lfloor \varepsilon_c / \alpha \rfloor` steps. So a
     class's perturbation depends on the others in the batch, and classes that attract
     errors are moved less. Nothing bounds ``delta``. The code's other peculiarities
     (chapter 17) are not part of this rule.

@@ -25,19 +25,19 @@ class ConfidenceRatioBound(Bound):
 
     .. math::
 
-        \epsilon_c = \epsilon + \Delta\epsilon \cdot
+        \varepsilon_c = \varepsilon + \Delta\varepsilon \cdot
         \begin{cases} \bar q_c / \bar q_1 & c \text{ in the head (sign } -1) \\
                       \bar q_C / \bar q_c & c \text{ in the tail (sign } +1) \end{cases}
 
     with class 1 the most frequent and class ``C`` the rarest. Ratios above 1 count as 1,
-    so that no bound exceeds :math:`\epsilon + \Delta\epsilon`; where a confidence is not
-    known (the class was not seen) the ratio counts as 0. ``FrequencyBound`` is the
+    so that no bound exceeds :math:`\varepsilon + \Delta\varepsilon`; where a confidence is
+    not known (the class was not seen) the ratio counts as 0. ``FrequencyBound`` is the
     reading of the released code.
 
     Args:
         class_counts: training images per class, ``(C,)``, which say what is rarest.
         epsilon: smallest bound, >= 0.
-        extra: :math:`\Delta\epsilon` >= 0.
+        extra: :math:`\Delta\varepsilon` >= 0.
 
     Source: Eq. 14 of Li et al.
 
@@ -126,12 +126,12 @@ def cdt(class_counts: ClassCounts, gamma: float = 0.05) -> VS:
 class PGD:
     r"""Projected gradient steps of fixed length on the Euclidean ball.
 
-    .. math:: \delta_c \leftarrow \Pi_{\epsilon_c} \left( \delta_c \pm
-              a\,\epsilon_c \, g_c / \|g_c\|_2 \right)
+    .. math:: \delta_c \leftarrow \Pi_{\varepsilon_c} \left( \delta_c \pm
+              a\,\varepsilon_c \, g_c / \|g_c\|_2 \right)
 
     The standard way to solve such problems, and the slow one: :class:`~lpl_lib.L2` gets
     as far in two steps. ``delta`` sums to zero and has Euclidean norm at most
-    :math:`\epsilon_c`.
+    :math:`\varepsilon_c`.
 
     Args:
         steps: number of steps, >= 1.

@@ -11,7 +11,7 @@ from lpl_lib.state import FullPrecision
 
 
 class Bound(FullPrecision):
-    r"""Maps class statistics and signs to bounds :math:`\epsilon_c` ``(C,)``, >= 0.
+    r"""Maps class statistics and signs to bounds :math:`\varepsilon_c` ``(C,)``, >= 0.
 
     Bounds are in the units of the logits (nats); what a bound means depends on the
     solver's norm.
@@ -28,7 +28,7 @@ class Bound(FullPrecision):
 
 
 class FixedBound(Bound):
-    r"""The same bound for every class, :math:`\epsilon_c = \epsilon`.
+    r"""The same bound for every class, :math:`\varepsilon_c = \varepsilon`.
 
     Args:
         epsilon: >= 0; 0 leaves the base loss.
@@ -50,14 +50,14 @@ class FixedBound(Bound):
 class ConfidenceBound(Bound):
     r"""The further a class's confidence is from the threshold, the larger its bound.
 
-    .. math:: \epsilon_c = \epsilon + \Delta\epsilon \, |\tau - \bar q_c|
+    .. math:: \varepsilon_c = \varepsilon + \Delta\varepsilon \, |\tau - \bar q_c|
 
     The threshold :math:`\tau` is the split's: that of :class:`~lpl_lib.ConfidenceSplit`
     if it has one, else the mean confidence of the classes seen.
 
     Args:
         epsilon: smallest bound, >= 0.
-        extra: :math:`\Delta\epsilon` >= 0.
+        extra: :math:`\Delta\varepsilon` >= 0.
 
     Source: Eq. 13 of Li et al., for balanced sets.
 
@@ -81,14 +81,14 @@ class FrequencyBound(Bound):
 
     .. math::
 
-        \epsilon_c = \epsilon + \Delta\epsilon \cdot
+        \varepsilon_c = \varepsilon + \Delta\varepsilon \cdot
         \begin{cases} n_c / \max_k n_k & c \text{ in the head (sign } -1) \\
                       \min_k n_k / n_c & c \text{ in the tail (sign } +1) \end{cases}
 
     Args:
         class_counts: training images per class, ``(C,)``, all positive.
         epsilon: smallest bound, >= 0.
-        extra: :math:`\Delta\epsilon` >= 0.
+        extra: :math:`\Delta\varepsilon` >= 0.
 
     Source: Eq. 14 of Li et al. with class frequencies, as their released code has it
     (the equation as printed has mean confidences in their place).

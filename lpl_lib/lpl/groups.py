@@ -20,8 +20,7 @@ class ClassGroups:
 
     Attributes:
         row: ``(B,)``, each sample's row in the tables of its batch.
-        classes: ``(R,)``, the class of each row. Rows without samples exist; what
-            stands in them is not used.
+        classes: ``(R,)``, the class of each row; a row without samples is not used.
         size: ``R``; ``square``, whether that is ``C``.
 
     >>> groups = ClassGroups(torch.tensor([7, 2, 7]), num_classes=10)

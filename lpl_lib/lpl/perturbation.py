@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -28,14 +29,14 @@ from lpl_lib.variation import class_relative_variation
 class LPL(Perturbation):
     r"""Learning to perturb logits: each class's loss is raised or lowered within a bound.
 
-    .. math:: \sum_{c \in N} \min_{\|\delta_c\| \le \epsilon_c}
+    .. math:: \sum_{c \in N} \min_{\|\delta_c\| \le \varepsilon_c}
               \sum_{i \in S_c} \ell(u_i + \delta_c, c) +
-              \sum_{c \in P} \max_{\|\delta_c\| \le \epsilon_c}
+              \sum_{c \in P} \max_{\|\delta_c\| \le \varepsilon_c}
               \sum_{i \in S_c} \ell(u_i + \delta_c, c)
 
     In each batch the *split* says which classes are in ``P`` (positively augmented, loss
     raised) and which in ``N`` (negatively, lowered); the *bound* gives
-    :math:`\epsilon_c`; the *solver* finds :math:`\delta_c`. ``delta`` is then held
+    :math:`\varepsilon_c`; the *solver* finds :math:`\delta_c`. ``delta`` is then held
     constant while the loss is back-propagated (Algorithm 2). Classes that are absent
     from the batch play no part. :math:`\ell` is the base loss of the
     :class:`~lpl_lib.PerturbedLoss` that it is used in; alone it is cross-entropy.
@@ -59,8 +60,7 @@ class LPL(Perturbation):
     Source: Eq. 8 and Algorithms 1-2 of Li et al. (arXiv 2209.05668).
 
     Raises:
-        ValueError: an unknown solver (the known ones are listed), a negative bound, a
-            split or bound made for another number of classes.
+        ValueError: an unknown solver, a negative bound, a split or bound for other classes.
 
     >>> lpl = LPL(3, bound=1.0, solver="linf")
     >>> logits = torch.tensor([[4.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
@@ -114,10 +114,7 @@ class LPL(Perturbation):
     @torch.no_grad()
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         logits, targets, own = whole_batch(logits, targets, self.process_group)
-
-        def radii(*mass: Tensor) -> Tensor:
-            return self._radii(logits, targets, *mass)
-
+        radii = partial(self._radii, logits, targets)
         early = isinstance(self.solver, L2) and self._base_loss[0] is None
         known: Any = radii if early else radii().index_select(0, targets)
         delta = self.solver(logits, targets, known, self.bound.largest, *self._base_loss)
@@ -126,33 +123,38 @@ class LPL(Perturbation):
     def move(self, logits: Tensor, targets: Tensor) -> Tensor:
         if not isinstance(self.solver, LInf):
             return super().move(logits, targets)
-        with torch.no_grad():
-            # the rivals' equal shift changes no softmax: spare it
-            everyone = logits, targets
-            if self.couples:
-                everyone = whole_batch(logits, targets, self.process_group)[:2]
-            shifts = self._radii(*everyone, scale=-2.0)
+        shifts = self._known(-2.0)  # the rivals' equal shift changes no softmax: spare it
+        if shifts is None:
+            with torch.no_grad():
+                batch = whole_batch(logits, targets, self.process_group)[:2]
+                shifts = self._radii(*batch, scale=-2.0)
         return move_own(logits, targets, shifts.index_select(0, targets))
+
+    def _known(self, scale: float) -> Tensor | None:
+        """The signed radii times ``scale`` where no statistics are needed: made once, and
+        again when something that they are made of has changed."""
+        parts: Any = self._modules
+        split, bound = parts["split"], parts["bound"]
+        if type(split) is not RankSplit or type(bound) not in (FixedBound, FrequencyBound):
+            return None
+        parts = (split.signs, *bound._buffers.values())
+        state = (bound.largest, scale, *[(id(part), part._version) for part in parts])
+        known, _, radii = self._made
+        if state != known:
+            radii = scale * split(None) * bound(None, split.signs)
+            if has_values(radii):
+                self._made = state, parts, radii
+        return radii
 
     def _radii(self, *batch: Any, scale: float = 1.0) -> Tensor:
         """The signed radius of each class times ``scale``, ``(C,)``."""
-        split, bound = self.split, self.bound
-        statistics: Any = None
-        # a split by rank with a bound by frequency looks at no confidence: spare it
+        if (known := self._known(scale)) is not None:
+            return known
+        split, bound, statistics = self.split, self.bound, None
         if split.uses_confidence or bound.uses_confidence:
             statistics = self.confidence.forward(*batch)
             if split.threshold is not None:
                 statistics = statistics._replace(threshold=split.threshold)
-        elif type(split) is RankSplit and type(bound) in (FixedBound, FrequencyBound):
-            # made once, and again when something that it is made of has changed
-            parts: Any = (split.signs, *bound._buffers.values())
-            state = (bound.largest, scale, *[(id(part), part._version) for part in parts])
-            known, _, radii = self._made
-            if state != known:
-                radii = scale * split(None) * bound(None, split.signs)
-                if has_values(radii):
-                    self._made = state, parts, radii
-            return radii
         signs = split.forward(statistics)
         radii = signs * bound.forward(statistics, signs)
         return radii if scale == 1 else scale * radii

@@ -2,14 +2,14 @@ r"""Solvers of LPL's inner problem: the perturbation that moves a class's loss t
 
 For the samples :math:`S_c` of each class in the batch,
 
-.. math:: \max \text{ or } \min_{\|\delta_c\| \le \epsilon_c}
+.. math:: \max \text{ or } \min_{\|\delta_c\| \le \varepsilon_c}
           \frac{1}{|S_c|} \sum_{i \in S_c} \ell(u_i + \delta_c, c),
 
 with :math:`\ell` the cross-entropy or another ``base_loss``. A solver maps logits
 ``(B, C)``, targets ``(B,)`` and a *signed radius* for each sample ``(B,)``
-(:math:`+\epsilon_c` to maximise, :math:`-\epsilon_c` to minimise; equal within a class)
+(:math:`+\varepsilon_c` to maximise, :math:`-\varepsilon_c` to minimise; equal in a class)
 to ``delta`` ``(B, C)``, whose rows are equal within a class. The same
-:math:`\epsilon` means something else to each solver.
+:math:`\varepsilon` means something else to each solver.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ the device) and perhaps a base loss to ``delta``; see the module's text."""
 class LInf:
     r"""Exact solution on the ball of the maximum norm, in closed form.
 
-    .. math:: \delta_c = \pm\epsilon_c (\mathbf 1 - 2 e_c)
+    .. math:: \delta_c = \pm\varepsilon_c (\mathbf 1 - 2 e_c)
 
     It lowers the class's own logit and raises all others by as much (or the reverse),
     which is optimal for every sample at once: the odds of the label are multiplied by
-    :math:`e^{\mp 2 \epsilon_c}`.
+    :math:`e^{\mp 2 \varepsilon_c}`.
 
     >>> LInf()(torch.zeros(1, 3), torch.tensor([0]), torch.tensor([0.5]), 0.5)
     tensor([[-0.5000,  0.5000,  0.5000]])
@@ -73,7 +73,7 @@ class LInf:
 class L2:
     r"""Near-exact solution on the Euclidean ball, by a power method from zero.
 
-    .. math:: \delta_c \leftarrow \pm\epsilon_c \, g_c / \|g_c\|_2, \qquad
+    .. math:: \delta_c \leftarrow \pm\varepsilon_c \, g_c / \|g_c\|_2, \qquad
               g_c = \overline{\mathrm{softmax}(u_i + \delta_c)} - e_c
 
     Every maximiser, and the one minimiser, is a fixed point. Maximising, each step
@@ -81,7 +81,7 @@ class L2:
     steps can cycle. Two steps reach over 99% of the optimal change of the loss for
     bounds up to 2; more never leave a local maximum, which large bounds can have.
 
-    ``delta`` sums to zero and has Euclidean norm :math:`\epsilon_c`: for a ``base_loss``
+    ``delta`` sums to zero and has Euclidean norm :math:`\varepsilon_c`: for a ``base_loss``
     that is lowest at a finite point (label smoothing), minimising may overshoot it.
 
     Args:
@@ -140,11 +140,11 @@ class Algorithm1:
 
     .. math:: \delta_c \leftarrow \delta_c \pm \alpha \left(
               \overline{\mathrm{softmax}(u_i + \delta_c)} - e_c \right),
-              \quad \lfloor \epsilon_c / \alpha \rfloor \text{ times}
+              \quad \lfloor \varepsilon_c / \alpha \rfloor \text{ times}
 
-    It follows the gradient for a *time* :math:`\epsilon_c`: its effect fades on classes
+    It follows the gradient for a *time* :math:`\varepsilon_c`: its effect fades on classes
     that are already learnt, where the gradient is small. The maximum norm of ``delta``
-    stays below :math:`\epsilon_c`; ``delta`` sums to zero.
+    stays below :math:`\varepsilon_c`; ``delta`` sums to zero.
 
     Args:
         step_size: :math:`\alpha` > 0; 0.01 in the authors' balanced experiments.

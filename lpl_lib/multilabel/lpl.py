@@ -20,7 +20,7 @@ class MultilabelLPL(Perturbation):
     r"""Learning to perturb the logits of a label's positives and of its negatives.
 
     .. math:: \sum_{k} \sum_{s \in \{+, -\}}
-              \operatorname*{opt}_{|\delta_k^s| \le \epsilon_k^s}
+              \operatorname*{opt}_{|\delta_k^s| \le \varepsilon_k^s}
               \sum_{i \in S_k^s} \ell^s(u_{ik} + \delta_k^s),
 
     where opt is max for the groups that the *split* augments positively and min for the
@@ -28,8 +28,8 @@ class MultilabelLPL(Perturbation):
     end of the interval, for every base loss of
     :mod:`lpl_lib.multilabel.base_losses` and for any weights:
 
-    .. math:: \delta_k^+ = -s_k^+ \epsilon_k^+, \qquad
-              \delta_k^- = +s_k^- \epsilon_k^-, \qquad s = +1 \text{ for max}, -1
+    .. math:: \delta_k^+ = -s_k^+ \varepsilon_k^+, \qquad
+              \delta_k^- = +s_k^- \varepsilon_k^-, \qquad s = +1 \text{ for max}, -1
               \text{ for min}.
 
     ``delta`` is held constant while the loss is back-propagated.

@@ -35,8 +35,8 @@ class MajoritySplit(RankSplit):
 class PriorBound(Bound):
     r"""Bounds in proportion to a label's log-odds, apart for its two groups.
 
-    .. math:: \epsilon_k^{\text{larger}} = a\, |\lambda_k|, \quad
-              \epsilon_k^{\text{smaller}} = b\, |\lambda_k|, \quad
+    .. math:: \varepsilon_k^{\text{larger}} = a\, |\lambda_k|, \quad
+              \varepsilon_k^{\text{smaller}} = b\, |\lambda_k|, \quad
               \lambda_k = \log\frac{1 - \pi_k}{\pi_k}
 
     With :class:`~lpl_lib.multilabel.MajoritySplit`, :math:`a = b` is

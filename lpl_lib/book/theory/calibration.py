@@ -23,8 +23,8 @@ def epsilon_for_variation(
 ) -> float:
     r"""Return the bound with which ``solver`` changes the cross-entropy by a wanted share.
 
-    The same :math:`\epsilon` is a length for one solver, a time for another. This finds,
-    by bisection, the one :math:`\epsilon` for all classes at which
+    The same :math:`\varepsilon` is a length for one solver, a time for another. This finds,
+    by bisection, the one :math:`\varepsilon` for all classes at which
 
     .. math:: \frac{\sum_i \ell(u_i + \delta_i, y_i) - \ell(u_i, y_i)}
                    {\sum_i \ell(u_i, y_i)} = \text{variation}.

@@ -21,7 +21,7 @@ def threshold_odds(gap_plus: Tensor | float, gap_minus: Tensor | float) -> Tenso
 
     Args:
         gap_plus: :math:`G_+`, by how much the loss of the positive class asks for a
-            larger score, in nats; :math:`2\epsilon` in the maximum norm.
+            larger score, in nats; :math:`2\varepsilon` in the maximum norm.
         gap_minus: the same of the negative class.
 
     >>> threshold_odds(3.0, 0.0), threshold_odds(2.0, -2.0)
@@ -34,8 +34,8 @@ def threshold_odds(gap_plus: Tensor | float, gap_minus: Tensor | float) -> Tenso
 def symmetric_table(gaps: Tensor) -> Tensor:
     r"""Return the table :math:`\delta_y = \tfrac12 G_y (\mathbf 1 - 2 e_y)`, ``(C, C)``.
 
-    LPL in the maximum norm with :math:`G_y = \pm 2\epsilon_y`; up to constants, LDAM with
-    :math:`G_y = m_y`.
+    LPL in the maximum norm with :math:`G_y = \pm 2\varepsilon_y`; up to constants, LDAM
+    with :math:`G_y = m_y`.
 
     >>> symmetric_table(torch.tensor([2.0, 0.0]))
     tensor([[-1.,  1.],

@@ -2,7 +2,7 @@ r"""Logistic regression on the two normal classes, with infinitely many samples.
 
 The model is :math:`f(x) = a\,(w^\top x) + \beta`, and a class-level perturbation moves
 the logits by gaps :math:`g_\pm` (in nats; for an :math:`L_\infty` bound
-:math:`\epsilon` on two logits :math:`g = \pm 2\epsilon`). Minimised over
+:math:`\varepsilon` on two logits :math:`g = \pm 2\varepsilon`). Minimised over
 :math:`(a, \beta)` is the population risk
 
 .. math:: L = \pi_+ \mathbb E_+ \log(1 + e^{g_+ - f})

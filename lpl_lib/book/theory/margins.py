@@ -33,8 +33,8 @@ def margin_shortfall(
 
     Args:
         norm: :math:`R` > 0, in nats per unit of margin.
-        largest_gap: :math:`\bar G` >= 0, in nats: :math:`2\epsilon` for LPL in the
-            maximum norm, :math:`\sqrt2\,\epsilon` in the Euclidean.
+        largest_gap: :math:`\bar G` >= 0, in nats: :math:`2\varepsilon` for LPL in the
+            maximum norm, :math:`\sqrt2\,\varepsilon` in the Euclidean.
         samples: :math:`n` >= 1.
         num_classes: :math:`C` >= 2.
 

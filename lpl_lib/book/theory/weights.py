@@ -1,8 +1,8 @@
 r"""What a perturbation does to the gradient: a weight.
 
 With the effective gap :math:`G` of a sample (:func:`effective_gap`) the loss is
-:math:`\ell' = \log(1 + e^{G}(1 - p_y)/p_y)`. In the maximum norm :math:`G = 2\epsilon`
-for every sample of a class that is raised, :math:`-2\epsilon` where it is lowered.
+:math:`\ell' = \log(1 + e^{G}(1 - p_y)/p_y)`. In the maximum norm :math:`G = 2\varepsilon`
+for every sample of a class that is raised, :math:`-2\varepsilon` where it is lowered.
 """
 
 from __future__ import annotations
