@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cases import linear
+from family import FAMILY, Member, family_table
 from torch import Tensor, nn
 
 from lpl_lib import LogitAdjustment, Perturbation, PerturbedLoss
-from lpl_lib.book.family import FAMILY, Member, family_table
 from lpl_lib.book.theory.tables import consistent_parts, consistent_table
 
 CHAPTER = Path(__file__).parents[1] / "book" / "method" / "02-known-methods.ipynb"
