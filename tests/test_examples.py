@@ -15,7 +15,7 @@ from tools.bookfiles import ROOT, code_cells, read_notebook, stdout
 
 EXAMPLES = ROOT / "examples"
 NAMES = ["pytorch", "lightning", "transformers", "timm"]
-NOTEBOOK = read_notebook(ROOT / "book" / "learning" / "07-plug-in.ipynb")
+NOTEBOOK = read_notebook(ROOT / "book" / "practice" / "07-plug-in.ipynb")
 PAIRS = list(itertools.pairwise(cell for _, cell in code_cells(NOTEBOOK)))
 
 
