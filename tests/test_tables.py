@@ -12,6 +12,7 @@ from scipy import stats
 
 from lpl_lib.lab.fitness import Fitness
 from lpl_lib.lab.tables import (
+    Ranked,
     accuracies,
     differences,
     dot_plot,
@@ -135,6 +136,17 @@ def test_text_tables_and_the_figure():
     assert accuracies([]) == "no run is recorded yet"
     figure = dot_plot(table(RUNS[:6]), "title", over="cross-entropy")
     assert [axis.get_title() for axis in figure.axes] == ["all", "head", "tail"]
+
+
+def test_a_ranked_table_has_its_best_first_and_bold():
+    runs = [run("LPL", 0, [9, 1, 1]), run("LA", 0, [5, 5, 5]), run("LA", 1, [5, 5, 5])]
+    shown = Ranked(runs, by="tail")
+    assert list(shown.shown.index) == ["LA", "LPL"]
+    assert [*shown.shown.columns] == ["tail", "all", "head", "train", "seeds"]
+    assert shown._repr_html_().count("<b>") == 3
+    assert "<b>50.0 ± 0.0</b>" not in shown._repr_html_()
+    assert "<b>90.0</b>" in shown._repr_html_()
+    assert repr(shown).splitlines()[1].startswith("LA")
 
 
 def test_who_reads_a_table_needs_no_trainer():

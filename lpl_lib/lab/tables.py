@@ -146,6 +146,46 @@ def accuracies(runs: Sequence[Record], over: Sequence[str] = ()) -> str:
     return summary(frame, over).to_string() + frame.attrs["unfit"]
 
 
+def best_first(frame: pd.DataFrame, by: str = "all") -> pd.DataFrame:
+    """Return a :func:`table` sorted by methods' means, the highest first, ``by`` in front.
+
+    >>> runs = [{"method": m, "seed": 0, "part": "test", "experiment": "x", "params": {},
+    ...          "hits": [h], "tested": [10], "groups": {}}
+    ...         for m, h in (("LA", 5), ("VS", 6))]
+    >>> best_first(table(runs))["method"].tolist()
+    ['VS', 'LA']
+    """
+    means = frame.groupby("method")[by].mean()
+    names = [by, *(name for name in columns_of(frame) if name != by)]
+    return frame.sort_values("method", key=lambda m: -m.map(means), kind="stable")[
+        [*FACTS, *names, "train"]
+    ]
+
+
+class Ranked:
+    """A table of results for a page: :func:`best_first`, with the best means in bold.
+
+    Args:
+        runs: records of one experiment, at least one.
+        by: the column to sort by.
+    """
+
+    def __init__(self, runs: Sequence[Record], by: str = "all") -> None:
+        frame = best_first(table(runs), by)
+        self.shown, self.note = summary(frame), frame.attrs["unfit"]
+        self.shown = self.shown[[*columns_of(frame), "train", "seeds"]]
+
+    def __repr__(self) -> str:
+        return self.shown.to_string() + self.note
+
+    def _repr_html_(self) -> str:
+        bold = self.shown.copy()
+        for name in self.shown.columns[:-2]:
+            means = self.shown[name].str.split().str[0].astype(float)
+            bold.loc[means == means.max(), name] = "<b>" + bold[name] + "</b>"
+        return bold.to_html(escape=False, border=0) + self.note.replace("\n", "<br>")
+
+
 def differences(
     runs: Sequence[Record],
     over: Sequence[str] = ("cross-entropy", "LA"),

@@ -13,7 +13,8 @@ from lpl_lib.book.exercises.draws import drawn
 
 def paired_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     """Return mean and half-width of the 95% interval of a - b, by Student's t."""
-    return _interval(_difference(a, b), len(a) - 1)
+    d = _difference(a, b)
+    return float(d.mean()), float(_quantile(len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5)
 
 
 def _difference(a: Sequence[float], b: Sequence[float]) -> np.ndarray[Any, Any]:
@@ -26,11 +27,6 @@ def _quantile(freedom: int) -> float:
     return float(stats.t.ppf(0.975, freedom))
 
 
-def _interval(d: np.ndarray[Any, Any], freedom: int, ddof: int = 1) -> tuple[float, float]:
-    half = _quantile(freedom) * d.std(ddof=ddof) / len(d) ** 0.5
-    return float(d.mean()), float(half)
-
-
 def _unpaired(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     variance = np.var(a, ddof=1) + np.var(b, ddof=1)
     half = _quantile(2 * len(a) - 2) * (variance / len(a)) ** 0.5
@@ -40,31 +36,6 @@ def _unpaired(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
 def _normal(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     d = _difference(a, b)
     return float(d.mean()), float(1.959964 * d.std(ddof=1) / len(d) ** 0.5)
-
-
-def _of_the_population(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    return _interval(_difference(a, b), len(a) - 1, ddof=0)
-
-
-def _of_single_runs(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    mean, half = paired_interval(a, b)
-    return mean, half * len(a) ** 0.5
-
-
-def _one_sided(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    from scipy import stats  # here, not above: it is slow to import
-
-    d = _difference(a, b)
-    half = stats.t.ppf(0.95, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
-    return float(d.mean()), float(half)
-
-
-def _turned(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    return paired_interval(b, a)
-
-
-def _freedom(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    return _interval(_difference(a, b), len(a))
 
 
 def _examples() -> list[tuple[Any, ...]]:
@@ -83,10 +54,5 @@ check_paired_interval = Checker(
     {
         _unpaired: "Take the differences first: the seeds are shared.",
         _normal: "With few seeds the quantile is Student's, not the normal one.",
-        _of_the_population: "The standard deviation of a sample divides by n - 1.",
-        _of_single_runs: "The mean of n runs scatters less: divide by sqrt(n).",
-        _one_sided: "2.5% on either side: the quantile at 0.975.",
-        _turned: "a less b is asked for.",
-        _freedom: "n differences have n - 1 degrees of freedom.",
     },
 )

@@ -31,22 +31,9 @@ def _at_all(scores: Tensor, targets: Tensor) -> Tensor:
     return (found.cumsum(0) / place).mean()
 
 
-def _over_all(scores: Tensor, targets: Tensor) -> Tensor:
-    found, place = _ranked(scores, targets)
-    return (found * found.cumsum(0) / place).mean()
-
-
 def _counted_from_zero(scores: Tensor, targets: Tensor) -> Tensor:
     found, place = _ranked(scores, targets)
     return (found.cumsum(0) / (place - 1).clamp(min=1))[found > 0].mean()
-
-
-def _unsorted(scores: Tensor, targets: Tensor) -> Tensor:
-    return precision(-torch.arange(float(len(scores))), targets)
-
-
-def _at_one_half(scores: Tensor, targets: Tensor) -> Tensor:
-    return targets[scores > 0].double().mean()
 
 
 def _examples() -> list[tuple[Any, ...]]:
@@ -64,9 +51,6 @@ check_precision = Checker(
     {
         _ascending: "Begin with the highest score.",
         _at_all: "Average at the places of the positives only.",
-        _over_all: "Divide by the number of positives, not of images.",
         _counted_from_zero: "The first image has the rank 1.",
-        _unsorted: "The targets have to be put in the order of the scores.",
-        _at_one_half: "That is the precision at one threshold.",
     },
 )

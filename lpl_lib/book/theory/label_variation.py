@@ -21,12 +21,7 @@ from lpl_lib.variation import softplus
 
 
 class LabelVariation(NamedTuple):
-    """What belongs to a label's positives and to its negatives.
-
-    Attributes:
-        positives: ``(K,)``; NaN for a label without positives.
-        negatives: ``(K,)``; NaN for a label without negatives.
-    """
+    """What belongs to positives and what to negatives, each of the logits' shape."""
 
     positives: Tensor
     negatives: Tensor
@@ -47,35 +42,11 @@ def label_loss_variation(logits: Tensor, targets: Tensor, delta: Tensor) -> Tens
     >>> label_loss_variation(u, t, torch.full((1, 2), -1.0))  # harder, easier
     tensor([[ 0.6201, -0.3799]])
     """
-    before, after = _losses(logits, targets, delta)
-    return after - before
-
-
-def label_relative_variation(
-    logits: Tensor, targets: Tensor, delta: Tensor
-) -> LabelVariation:
-    r"""Return the relative loss variation of each label's positives and negatives.
-
-    .. math:: \frac{\sum_{i : t_{ik} = t} \Delta\ell_{ik}}
-                   {\sum_{i : t_{ik} = t} \ell_{ik}}, \qquad t = 1, 0
-
-    >>> u, t = torch.zeros(2, 1), torch.tensor([[1], [0]])
-    >>> label_relative_variation(u, t, torch.full((2, 1), -1.0))
-    LabelVariation(positives=tensor([0.8946]), negatives=tensor([-0.5481]))
-    """
-    before, after = _losses(logits, targets, delta)
-    t = targets.to(before.dtype)
-    positives = (t * (after - before)).sum(0) / (t * before).sum(0)
-    t = 1 - t
-    return LabelVariation(positives, (t * (after - before)).sum(0) / (t * before).sum(0))
-
-
-def _losses(logits: Tensor, targets: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
     check_label_batch(logits, targets)
     check_shift(logits, delta)
     logits = at_least_float32(logits)
     away = torch.where(targets > 0, -1.0, 1.0).to(logits.dtype)
-    return softplus(away * logits), softplus(away * (logits + delta))
+    return softplus(away * (logits + delta)) - softplus(away * logits)
 
 
 def equivalent_shift(loss: LabelLoss, logits: Tensor) -> LabelVariation:
