@@ -239,6 +239,7 @@ LOOK = """async () => {
     text: document.body.innerText,
     open: all("details.folded[open]").length,
     heading: all("article h1").length,
+    height: document.documentElement.scrollHeight,
   };
 }"""
 
@@ -285,6 +286,9 @@ def test_pages_in_a_browser(browser, server: str, width: int) -> None:
             ),
             "a solution or proof is open": seen["open"] == 0,
             f"{seen['heading']} main headings": seen["heading"] == 1,
+            f"{seen['height']} pixels high": seen["height"] <= 20_000
+            or width > 600
+            or path.parent.name == "back",
         }
         problems += [f"{where}: {what}" for what, fine in checks.items() if not fine]
     context.close()

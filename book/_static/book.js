@@ -1,6 +1,6 @@
 // Small repairs of the theme's pages for readers who use a screen reader or the
 // keyboard: names that match what is written, and scroll boxes that take focus.
-// And the filter of the ledger of claims.
+// And the filter of the ledger of claims, and code that is folded on a phone.
 (function () {
   "use strict";
   function repair() {
@@ -60,9 +60,31 @@
     table.before(bar);
     show();
   }
+  // On a phone code, claims and exercises are folded: a chapter is read there, not run.
+  function fold(parts, label) {
+    var box = document.createElement("details");
+    var head = document.createElement("summary");
+    head.textContent = label;
+    box.className = "on-phone";
+    parts[0].before(box);
+    box.append(head, ...parts);
+    var target = document.getElementById(location.hash.slice(1));
+    box.open = target !== null && box.contains(target);
+  }
+  function foldOnPhone() {
+    if (!window.matchMedia("(max-width: 600px)").matches) { return; }
+    document.querySelectorAll("div.cell > div.cell_input").forEach(function (code) {
+      fold([code], "Code");
+    });
+    ["claims-of-this-chapter", "exercises"].forEach(function (name) {
+      var section = document.getElementById(name);
+      if (section) { fold(Array.from(section.children).slice(1), "Show them"); }
+    });
+  }
   function start() {
     repair();
     filterClaims();
+    foldOnPhone();
   }
   if (document.readyState === "loading") {
     document.addEventListener("DOMContentLoaded", start);
