@@ -154,7 +154,7 @@ def test_a_quiz_is_answered_by_mouse(browser, server: str, width: int) -> None:
     assert said.inner_text() == ""
     check.click()
     assert said.inner_text().startswith("No: ")
-    quiz.get_by_text("It stays as it is.").click()  # the words, not the button
+    quiz.get_by_text("It stays the same.").click()  # the words, not the button
     assert said.inner_text() == "", "the old verdict stands beside another answer"
     check.click()
     assert said.inner_text().startswith("Right. ")
@@ -208,7 +208,7 @@ def test_without_scripts_question_options_and_answer_can_be_read(
     quiz = page.locator(".quiz").first
     assert quiz.locator("input, button").count() == 0
     assert quiz.get_by_text("All logits of a sample").is_visible()
-    assert quiz.get_by_text("It stays as it is.").is_visible()
+    assert quiz.get_by_text("It stays the same.").is_visible()
     answer = quiz.locator(".quiz-answers li.quiz-right")
     assert not answer.is_visible()
     quiz.locator("summary").focus()
@@ -225,7 +225,7 @@ def test_on_paper_the_options_are_numbered_and_the_answers_there(
     page.emulate_media(media="print")
     quiz = page.locator(".quiz").first
     assert quiz.locator("button:visible, input:visible").count() == 0
-    assert quiz.get_by_text("It stays as it is.").is_visible()
+    assert quiz.get_by_text("It stays the same.").is_visible()
     page.evaluate("document.querySelector('.quiz-answers').open = true")  # as tools.pdf
     assert quiz.locator("li.quiz-right").is_visible()
     style = "list => getComputedStyle(list).listStyleType"

@@ -263,9 +263,10 @@ def add_foot(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
     """Say below each page which version it is, and how to cite it."""
-    cite = context["pathto"]("book/index") + "#how-to-cite"
+    front = "" if page == "book/index" else context["pathto"]("book/index")
     context["theme_extra_footer"] = (
-        f'Version {address(ROOT).version} · <a href="{cite}">How to cite</a> · '
+        f"Version {address(ROOT).version} · "
+        f'<a href="{front}#how-to-cite">How to cite</a> · '
         "Code: MIT licence. Text and figures: CC BY 4.0."
     )
 
