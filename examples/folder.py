@@ -57,7 +57,6 @@ accelerator.print(found)
 train, test = split(found, args.by, skip_unusable=args.skip_unusable)
 labels, test_labels = found.targets[train], found.targets[test]
 counts = class_counts(labels, len(found.classes))
-
 set_seed(0)
 net = timm.create_model(args.network, num_classes=0) if args.scratch else None
 net = net or open_network(args.network, args.weights)
@@ -75,7 +74,7 @@ if not args.scratch:
     accelerator.print(said.verdict, heads.fitness(), sep="\n\n")
     loss = args.loss or said.method
     head = heads.heads[loss][0]
-run = {**vars(args), "images": [row.pixels for row in found.rows]}
+run = vars(args) | {"images": [row.pixels for row in found.rows]}
 states = keep / f"states-{digest(run)}"  # of this very run
 if args.epochs:
     shown = create_transform(**config, is_training=True, hflip=args.hflip)
