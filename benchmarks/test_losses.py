@@ -140,7 +140,7 @@ def table() -> Iterator[dict[str, Any]]:
             "date": datetime.date.today().isoformat(),
             "measure": "CPU time of forward and backward, sides in random order; medians "
             "over rounds; ratio and warm as multiples of plain cross-entropy, with cold "
-            "and with warm caches; peer as a multiple of the plain form; calls of operators",
+            "and with warm caches; peer as a multiple of the plain form; calls",
         }
         text = json.dumps(about | record, indent=1)
         RESULTS.write_text(text + "\n", encoding="utf-8")
