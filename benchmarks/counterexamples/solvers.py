@@ -175,7 +175,7 @@ def reweighting(draw: Draw) -> Iterator[float]:
     gap = np.log(rivals / rivals.sum() @ np.exp(np.delete(delta, y) - delta[y]))
     if abs(gap) < 500:
         sent = np.delete(probabilities(u + delta), y)
-        weight = 1 / (1 - right + right * np.exp(-gap)) if gap > -30 else 0.0
+        weight = 1 / (1 - right + right * np.exp(-gap))
         yield abs(sent.sum() - weight * rivals.sum()) - 1e-9 * weight
         shares = rivals * np.exp(np.delete(delta, y))
         yield float(np.abs(sent / sent.sum() - shares / shares.sum()).max())

@@ -78,7 +78,7 @@ def report(comparison: Comparison, classes: Sequence[str] | None = None) -> Repo
     table, rows = pd.DataFrame({"train": n[0], "test": n[1]}, classes), []
     for name in order:
         each = torch.stack([class_accuracy(one, targets) for one in logits[name]])
-        table[name] = 100 * each.mean(0).numpy()
+        table[name] = 100 * each.mean(0).double().numpy()
         right = (logits[name].argmax(2) == targets).float().mean()
         scores = {"mean of classes": table[name].mean(), "all images": 100 * float(right)}
         rows.append(scores | {"ahead": str(comparison.lead(name, tests=tests))})
