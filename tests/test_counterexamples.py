@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.counterexamples.draws import Array, Draw, Search, power, probabilities
-from benchmarks.counterexamples.gaussians import half_rule
+from benchmarks.counterexamples.gaussians import half_rule, wide_errs_more
 from benchmarks.counterexamples.perturbations import variation
 from benchmarks.counterexamples.solvers import ball, climbed, gradient, group, mean_loss
 from benchmarks.counterexamples.tables import chain, misranked, stationary
@@ -102,6 +102,7 @@ OLD = {
     "Algorithm 1 stops short": stops_short,
     "LDAM on LA is consistent": any_own_shift,
     "the half rule for narrow classes": lambda draw: half_rule(draw, narrow=True),
+    "the rare class errs more": lambda draw: wide_errs_more(draw, narrow=True),
 }
 
 

@@ -105,6 +105,30 @@ def test_the_half_rule_needs_the_wide_class_to_be_the_rare_one() -> None:
     assert float(optimal_bias(model, bound)) == -math.inf
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_wide_and_rare_errs_more_at_every_slope(seed: int) -> None:
+    """At random slopes, not the trained one alone; equal if ``K V = 1``."""
+    draw = np.random.default_rng(seed)
+    a, m = draw.uniform(0.05, 20), draw.uniform(0.05, 4)
+    k, v = (1 + draw.exponential(1.5), 1.0) if seed % 2 else (1.0, 1 + draw.exponential(5))
+    z = np.linspace(-9, 9, 2001)
+    mass = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
+
+    def margins(k: float, v: float) -> tuple[float, float]:
+        low, high = -a * m - 60.0, a * m + 60.0
+        for _ in range(200):  # the pull of the bias, by bisection
+            beta = (low + high) / 2
+            wide = mass @ np.exp(-np.logaddexp(0, a * m + beta + a * k * z))
+            other = mass @ np.exp(-np.logaddexp(0, a * m - beta + a * z))
+            low, high = (beta, high) if wide > v * other else (low, beta)
+        return (a * m + beta) / k, a * m - beta  # in units of the slope
+
+    plus, minus = margins(k, v)
+    assert plus < minus
+    even = margins(1.0, 1.0)
+    assert even[0] == pytest.approx(even[1], abs=1e-9)
+
+
 def test_an_adversary_in_feature_space_is_no_fixed_gap_in_training() -> None:
     """Its gap grows with the slope: at its own optimum it is another model than the fixed
     gap that is equal there."""

@@ -119,6 +119,14 @@ def test_opposite_gaps_are_absorbed_by_the_bias() -> None:
         assert common.slope > plain.slope + 0.01  # what is not absorbed does change it
 
 
+def test_wide_class_has_the_larger_error() -> None:
+    """At the trained slope, and for a rare class too."""
+    for m, k, v in itertools.product((0.5, 2.0, 6.0), (1.0, 1.2, 3.0, 8.0), (1.0, 4.0)):
+        model = TwoGaussians(m, k, v)
+        if k * v > 1:
+            assert logistic_fit(model).bias < equal_error_bias(model)
+
+
 def test_positive_gap_of_the_rare_class_cannot_lift_the_other_error_above_its_cap() -> None:
     """R- <= 2/V whatever the gap; so the balanced optimum may be out of reach."""
     for m, k, v in itertools.product((0.5, 1.0, 2.0), (1.0, 2.0), (3.0, 20.0, 100.0)):

@@ -256,6 +256,14 @@ def free_bias(pair: Pair, a: float, up: float = 0.0, down: float = 0.0) -> float
     return float(brentq(pull, -reach, reach, xtol=1e-12))
 
 
+@search("lem-12-wide", cost=5)
+def wide_errs_more(draw: Draw, narrow: bool = False) -> float:
+    pair = hard(draw, narrow)
+    a = power(draw, -2, 1.5) / (pair.K * pair.s)
+    b = free_bias(pair, a) / a
+    return pair.minus(b) - pair.plus(b)
+
+
 @search("thm-12-ceiling", tolerance=1e-7, cost=20)
 def ceiling(draw: Draw) -> Iterator[float]:
     """Part 1 for any scores whatever, with the bias at its minimum; 3 far down."""
