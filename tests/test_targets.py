@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
+import lpl_lib.targets as lpl_targets
 from lpl_lib import (
     ISDA,
     LPL,
@@ -343,3 +344,15 @@ def test_masked_classes_are_as_in_cross_entropy():
     u[0, 0] = -math.inf
     with pytest.raises(ValueError, match="logits must be finite, got -inf for sample 0"):
         PerturbedLoss()(u, y)
+
+
+@pytest.mark.parametrize("bad", [3, -1, 255])
+@pytest.mark.parametrize("perturbation", [LPL([50, 10, 5]), None], ids=["LPL", "none"])
+def test_what_a_gpu_checks_by_itself(bad, perturbation, monkeypatch):
+    """Fault 5: the assertion that a GPU runs without the host's waiting, run here."""
+    monkeypatch.setattr(lpl_targets, "checks_later", lambda tensor: True)
+    criterion = PerturbedLoss(perturbation, FocalLoss(2.0), check_values=False)
+    logits = torch.zeros(4, 3, requires_grad=True)
+    assert torch.isfinite(criterion(logits, torch.tensor([0, 1, 2, 2])))
+    with pytest.raises(RuntimeError, match=r"targets must lie in \[0, 2\], or name ignore"):
+        criterion(logits, torch.tensor([0, 1, 2, bad]))
