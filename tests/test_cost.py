@@ -62,9 +62,9 @@ def calls(perturbation: Perturbation, shape: tuple[int, int] = (128, 100)) -> in
         (VS(COUNTS), 3),  # as u * scales + log_prior
         (LPL(COUNTS, solver="linf"), 4),
         (LPL(COUNTS, FixedBound(0.5), solver="linf"), 4),
-        (LPL(COUNTS), 42),
-        (LPL(100, solver="linf"), 26),
-        (LPL(100), 56),
+        (LPL(COUNTS), 40),
+        (LPL(100, solver="linf"), 25),
+        (LPL(100), 51),
     ],
     ids=["LA", "LDAM", "VS", "linf", "linf, fixed", "l2", "linf, confidence", "l2, conf."],
 )

@@ -16,7 +16,7 @@ from lpl_lib.checks import (
     check_number,
 )
 from lpl_lib.lpl import Bound, ClassStatistics, RankSplit, Split
-from lpl_lib.lpl.gradients import ascent_direction
+from lpl_lib.lpl.gradients import ascent
 from lpl_lib.lpl.groups import ClassGroups
 
 
@@ -162,8 +162,8 @@ class PGD:
         inside = logits.new_zeros(groups.size, logits.shape[1])
         for _ in range(self.steps):
             moved = groups.expand(inside).mul_(radius).add_(logits)
-            ascent = ascent_direction(moved, targets, groups, base_loss)
-            inside.add_(ascent, alpha=self.share)  # in units of the signed radius
+            table, length = ascent(moved, targets, groups, base_loss)
+            inside.addcdiv_(table, length, value=self.share)  # units of the signed radius
             length = torch.linalg.vector_norm(inside, dim=1, keepdim=True)
             inside.div_(length.clamp_(min=1))
         return groups.expand(inside).mul_(radius)

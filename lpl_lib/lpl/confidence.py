@@ -69,7 +69,7 @@ class ClassConfidence(FullPrecision):
 
     def forward(self, logits: Tensor, targets: Tensor, *mass: Tensor) -> ClassStatistics:
         """Return the statistics after this batch; logits ``(B, C)``, targets ``(B,)``, and
-        the masses of own class and rivals in the batch's groups ``(R, 1)`` if known."""
+        the mass of own class and of all in the batch's groups ``(R,)`` if known."""
         batch = self._of_batch(logits, targets, *mass)
         if self.decay is None:
             return batch
@@ -84,12 +84,11 @@ class ClassConfidence(FullPrecision):
 
     def _of_batch(self, logits: Tensor, targets: Tensor, *mass: Tensor) -> ClassStatistics:
         if mass:
-            own, size = mass[0].view(-1), (mass[0] + mass[1]).view(-1)
+            own, size = mass
         else:
             own = logits.detach().softmax(1).gather(1, targets[:, None]).view(-1).float()
             size = torch.ones_like(own)
-        if not mass or own.shape[0] < self.num_classes:  # to a number a class
+        if own.shape[0] < self.num_classes or not mass:  # to a number a class
             none = own.new_zeros(self.num_classes)
             own, size = none.index_add(0, targets, own), none.index_add(0, targets, size)
-            size.clamp_(min=1e-30)
-        return ClassStatistics(own / size, size >= 0.5)
+        return ClassStatistics(own / size.clamp(min=1e-30), size.bool())

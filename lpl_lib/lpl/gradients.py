@@ -33,34 +33,37 @@ def class_gradient(
     return mean.scatter_(1, groups.classes[:, None], -mean.sum(1, keepdim=True))
 
 
-def ascent_direction(
+def ascent(
     logits: Tensor, targets: Tensor, groups: ClassGroups, base_loss: BaseLoss | None = None
-) -> Tensor:
-    r"""Direction of :func:`class_gradient` with Euclidean norm 1, ``(R, C)``.
+) -> tuple[Tensor, Tensor]:
+    r"""Positive multiples of :func:`class_gradient`, ``(R, C)``, and their Euclidean norms,
+    ``(R, 1)``; neither is scaled to the other, which spares a pass over the table.
 
-    For cross-entropy the gradient is a positive multiple of :math:`\rho_c - e_c`, where
-    :math:`\rho_c` is the mean of the rivals' distributions, weighted by the mass
-    :math:`1 - p_c` that each sample leaves to its rivals. Where that underflows (float32: a
-    loss below 1e-38), and where there is no rival, :math:`-e_c` is left.
+    For cross-entropy :math:`\rho_c - e_c`, where :math:`\rho_c` is the mean of the rivals'
+    distributions, weighted by the mass :math:`1 - p_c` that each sample leaves to its
+    rivals. Where that underflows (float32: a loss below 1e-38), and where there is no
+    rival, :math:`-e_c` is left. For another loss of norm 1, or zero.
     """
-    if base_loss is not None:
-        return unit_rows(class_gradient(logits, targets, groups, base_loss))
-    return from_sums(groups.sum(logits.softmax(1)), groups)[0]
+    if base_loss is None:
+        return from_sums(groups.sum(logits.softmax(1)), groups)
+    gradient = class_gradient(logits, targets, groups, base_loss)
+    unit = gradient.div_(norms(gradient))
+    return unit, torch.ones_like(unit[:, :1])
 
 
 def from_sums(sums: Tensor, groups: ClassGroups) -> tuple[Tensor, Tensor]:
-    """Make of each class's summed softmax ``(R, C)``, in place, the direction for
-    cross-entropy; and return the mass ``(R, 1)`` that went to rivals."""
+    """Make :func:`ascent` for cross-entropy of each class's summed softmax ``(R, C)``, in
+    place."""
     mass = groups.set_own(sums, 0.0).sum(1, keepdim=True)
     mass.clamp_(min=torch.finfo(sums.dtype).tiny)
     groups.set_own(sums.div_(mass), -1.0)
-    return sums.div_(torch.linalg.vector_norm(sums, dim=1, keepdim=True)), mass
+    return sums, torch.linalg.vector_norm(sums, dim=1, keepdim=True)
 
 
-def unit_rows(table: Tensor) -> Tensor:
-    """Scale the rows of ``table`` to Euclidean norm 1, in place; zero rows stay zero."""
+def norms(table: Tensor) -> Tensor:
+    """Return the Euclidean norms of rows, ``(R, 1)``, above 0: zero rows divide to zero."""
     length = torch.linalg.vector_norm(table, dim=1, keepdim=True)
-    return table.div_(length.clamp_(min=torch.finfo(table.dtype).tiny))
+    return length.clamp_(min=torch.finfo(table.dtype).tiny)
 
 
 def _sample_gradients(logits: Tensor, targets: Tensor, base_loss: BaseLoss) -> Tensor:

@@ -34,15 +34,13 @@ class ClassGroups:
     """
 
     def __init__(self, targets: Tensor, num_classes: int) -> None:
-        size, self._width = targets.shape[0], num_classes
+        size = targets.shape[0]
         self.size, self.square = min(size, num_classes), num_classes <= size
         self.row = self._own = targets
         if not self.square:
             index = torch.arange(size, device=targets.device)
             first = targets.new_full((num_classes,), size)
             self.row = first.scatter_reduce_(0, targets, index, "amin")[targets]
-        self._column = self.row.unsqueeze(1)
-        self._wide = self._column.expand(-1, num_classes)
 
     @property
     def classes(self) -> Tensor:
@@ -50,12 +48,12 @@ class ClassGroups:
 
     def expand(self, table: Tensor) -> Tensor:
         """Return for each sample its class's row, ``(R, A)`` to ``(B, A)``."""
-        return table.gather(0, self._index(table))
+        return table.index_select(0, self.row)
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum over each class's samples, ``(B, A)`` to ``(R, A)``."""
         table = values.new_zeros(self.size, values.shape[1])
-        return table.scatter_add_(0, self._index(values), values)
+        return table.index_add_(0, self.row, values)
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over each class's samples, ``(B, C)`` to ``(R, C)``."""
@@ -63,23 +61,18 @@ class ClassGroups:
         return self.sum(values).div_(size)
 
     def own(self, table: Tensor) -> Tensor:
-        """Return each row's entry of its class, ``(R, C)`` to ``(R, 1)``, a copy."""
+        """Return each row's entry of its class, ``(R, C)`` to ``(R,)``, perhaps a view."""
         if self.square:
-            return table.diagonal().clone().unsqueeze(1)
-        return table.gather(1, self._own[:, None])
+            return table.diagonal()
+        return table.gather(1, self._own[:, None]).view(-1)
 
     def set_own(self, table: Tensor, value: float) -> Tensor:
         """Set each row's entry of its class in place, ``(R, C)``."""
-        if not self.square:
-            return table.scatter_(1, self._own[:, None], value)
-        table.diagonal().fill_(value)
-        return table
+        if self.square:
+            return table.fill_diagonal_(value)
+        return table.scatter_(1, self._own[:, None], value)
 
     def common(self, values: Tensor) -> Tensor:
         """Return what all samples of a class share, ``(B, 1)`` to ``(R, 1)``."""
         # zeros elsewhere: what an empty tensor holds may be slow to calculate with
-        return values.new_zeros(self.size, 1).scatter_(0, self._column, values)
-
-    def _index(self, values: Tensor) -> Tensor:
-        width = values.shape[1]
-        return self._wide if width == self._width else self._column.expand(-1, width)
+        return values.new_zeros(self.size, 1).scatter_(0, self.row[:, None], values)

@@ -150,13 +150,15 @@ class LPL(Perturbation):
         """The signed radius of each class times ``scale``, ``(C,)``."""
         if (known := self._known(scale)) is not None:
             return known
-        split, bound, statistics = self.split, self.bound, None
+        parts: Any = self._modules  # past the slow look-up of nn.Module
+        split, bound, statistics = parts["split"], parts["bound"], None
         if split.uses_confidence or bound.uses_confidence:
-            statistics = self.confidence.forward(*batch)
+            statistics = parts["confidence"].forward(*batch)
             if split.threshold is not None:
                 statistics = statistics._replace(threshold=split.threshold)
         signs = split.forward(statistics)
-        radii = signs * bound.forward(statistics, signs)
+        fixed = type(bound) is FixedBound  # then a number does
+        radii = signs * (bound.largest if fixed else bound.forward(statistics, signs))
         return radii if scale == 1 else scale * radii
 
     def class_variation(self, logits: Tensor, targets: Tensor) -> Tensor:

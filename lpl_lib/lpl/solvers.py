@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from lpl_lib.checks import BaseLoss, check_count, check_number
-from lpl_lib.lpl.gradients import ascent_direction, class_gradient, from_sums, unit_rows
+from lpl_lib.lpl.gradients import ascent, class_gradient, from_sums, norms
 from lpl_lib.lpl.groups import ClassGroups
 
 MOST_STEPS = 10_000  # of a walk: more would take hours
@@ -109,28 +109,30 @@ class L2:
         self,
         logits: Tensor,
         targets: Tensor,
-        radius: Any,  # signed radii; or a function of own and rivals' mass (R, 1)
+        radius: Any,  # signed radii; or a function of own and whole mass (R,)
         largest: float,
         base_loss: BaseLoss | None = None,
     ) -> Tensor:
         groups = ClassGroups(targets, logits.shape[1])
         if callable(radius):  # the softmax of the first step gives the confidences too
             sums = groups.sum(logits.softmax(1))
-            own = groups.own(sums)
-            direction, rivals = from_sums(sums, groups)
-            radii = radius(own, rivals)
-            radius = (radii if groups.square else radii.index_select(0, targets))[:, None]
+            radii = radius(groups.own(sums), sums.sum(1))
+            table, length = from_sums(sums, groups)
+            radii = radii if groups.square else radii.index_select(0, targets)
+            radius = radii.unsqueeze(1)
         else:
-            direction = ascent_direction(logits, targets, groups, base_loss)
+            table, length = ascent(logits, targets, groups, base_loss)
             radius = groups.common(radius[:, None])
         radius = radius.to(logits.dtype)
         lowered = radius.sign().clamp_(max=0)  # -1 where the loss is, else 0
         share = self.damping / (self.damping - 1)
         for _ in range(self.steps - 1):
-            moved = groups.expand(direction * radius).add_(logits)
-            ascent = ascent_direction(moved, targets, groups, base_loss)
-            direction = unit_rows(ascent.addcmul_(direction, lowered, value=share))
-        return groups.expand(direction.mul_(radius))
+            moved = groups.expand(table * (radius / length)).add_(logits)
+            new, size = ascent(moved, targets, groups, base_loss)
+            # a multiple of the mean of both unit vectors
+            table = new.addcmul_(table, lowered * (size / length), value=share)
+            length = norms(table)
+        return groups.expand(table.mul_(radius / length))
 
 
 @dataclass(frozen=True)
