@@ -263,21 +263,22 @@ def several_processes(group: Any = None) -> bool:
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Whether there are values: not while compiling, under ``vmap``, in a fake tensor."""
+    """Whether there are values: not in a meta or fake tensor, compiling, under ``vmap``."""
     return not (
-        torch.compiler.is_compiling()
+        tensor.is_meta
+        or torch.compiler.is_compiling()
         or torch._C._functorch.peek_interpreter_stack() is not None
         or (type(tensor) is not Tensor and isinstance(tensor, FakeTensor))
     )
 
 
 def reads_values(logits: Tensor, wanted: bool | None) -> bool:
-    """Whether to look at values: as wanted, by default on the CPU, where there are any."""
-    return (logits.is_cpu if wanted is None else wanted) and has_values(logits)
+    """Whether to look at values: as wanted, by default where no GPU does so by itself."""
+    return (not logits.is_cuda if wanted is None else wanted) and has_values(logits)
 
 
 def checks_later(tensor: Tensor) -> bool:
-    """Whether a GPU can check a condition by itself, so that the host need not wait."""
+    """Whether a GPU (CUDA, ROCm) can check a condition while the host goes on."""
     return tensor.is_cuda and has_values(tensor)
 
 

@@ -114,8 +114,8 @@ class ISDA(Perturbation):
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         features = self._features(len(logits))
         # Quadratic forms lose too much in half precision, also under autocast.
-        kind = logits.device.type
-        with nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False):
+        known = torch.amp.is_autocast_available(kind := logits.device.type)
+        with torch.autocast(kind, enabled=False) if known else nullcontext():
             if self.training:
                 seen, labels, _ = whole_batch(features.float(), targets, self.process_group)
                 self.update(seen, labels)

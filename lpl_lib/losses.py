@@ -67,7 +67,7 @@ class PerturbedLoss(FullPrecision):
             are not known, such as -1 or NaN. ``None`` takes the base loss's own, else
             -100, and counts all entries for labels. On a GPU such items need it named.
         check_values: look at the values (labels in range, logits finite where the loss
-            is not). ``None``: on the CPU; a GPU checks the labels, later.
+            is not). ``None``: yes, but a CUDA GPU checks labels only, by itself, later.
 
     Half-precision logits are raised to float32. A batch of which nothing counts has loss 0.
 
@@ -151,8 +151,9 @@ class PerturbedLoss(FullPrecision):
         if type(logits) is not Tensor or logits.ndim != 2 or logits.dtype not in FULL:
             return None
         reads, (size, classes) = self._reads(logits), logits.shape
-        compiling = not reads and self.check_values is None and not logits.is_cuda
-        if compiling or not size or classes != (self._num_classes or classes):
+        told = reads or self.check_values is not None
+        known = logits.is_cuda or (told and logits.is_cpu)
+        if not known or not size or classes != (self._num_classes or classes):
             return None
         if perturbation is not None and perturbation.couples:
             if not reads or targets.shape != (size,) or targets.device != logits.device:

@@ -47,13 +47,11 @@ def ascent(
     if base_loss is None:
         return from_sums(groups.sum(logits.softmax(1)), groups)
     gradient = class_gradient(logits, targets, groups, base_loss)
-    unit = gradient.div_(norms(gradient))
-    return unit, torch.ones_like(unit[:, :1])
+    return gradient.div_(norms(gradient)), torch.ones_like(gradient[:, :1])
 
 
 def from_sums(sums: Tensor, groups: ClassGroups) -> tuple[Tensor, Tensor]:
-    """Make :func:`ascent` for cross-entropy of each class's summed softmax ``(R, C)``, in
-    place."""
+    """Make cross-entropy's :func:`ascent` of summed softmaxes ``(R, C)``, in place."""
     mass = groups.set_own(sums, 0.0).sum(1, keepdim=True)
     mass.clamp_(min=torch.finfo(sums.dtype).tiny)
     groups.set_own(sums.div_(mass), -1.0)
