@@ -5,13 +5,13 @@ import torch
 from lpl_lib.book.exercises.checker import Checker, drawn
 from lpl_lib.variation import loss_variation
 
-LABELS = torch.tensor([2, 1, 1, 3, 0])
+_LABELS = torch.tensor([2, 1, 1, 3, 0])
 LARGE = torch.tensor([[500.0, 0.0], [-500.0, 0.0]])
 check_variation = Checker(
     "variation",
     loss_variation,
     [
-        *((drawn(k, 5, 4, scale=2.0), LABELS, drawn(k + 10, 5, 4)) for k in (0, 1)),
+        *((drawn(k, 5, 4, scale=2.0), _LABELS, drawn(k + 10, 5, 4)) for k in (0, 1)),
         (LARGE, torch.tensor([0, 0]), torch.tensor([[-1.0, 1.0], [-1.0, 1.0]])),
     ],
     {

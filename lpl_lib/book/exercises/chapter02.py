@@ -14,13 +14,13 @@ def ldam_loss(logits: Tensor, targets: Tensor, counts: Tensor, max_margin: float
     return PerturbedLoss(LDAM(counts, max_margin))(logits, targets)
 
 
-LABELS, COUNTS = torch.tensor([0, 3, 1, 2, 0]), torch.tensor([500.0, 100.0, 20.0, 4.0])
+_LABELS, COUNTS = torch.tensor([0, 3, 1, 2, 0]), torch.tensor([500.0, 100.0, 20.0, 4.0])
 check_ldam_loss = Checker(
     "ldam_loss",
     ldam_loss,
     [
         (torch.tensor([[1.0, 0.0]]), torch.tensor([1]), torch.tensor([16.0, 1.0]), 0.5),
-        *((drawn(k, 5, 4), LABELS, COUNTS, 0.5 + k) for k in range(3)),
+        *((drawn(k, 5, 4), _LABELS, COUNTS, 0.5 + k) for k in range(3)),
     ],
     {
         "Subtracting one number from all logits of a sample does nothing.": (

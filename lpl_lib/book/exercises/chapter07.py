@@ -21,13 +21,13 @@ def _net(images: Tensor) -> Tensor:
     return images @ drawn(0, 3, 4)
 
 
-LABELS, LDAM_LOSS = torch.tensor([0, 3, 1, 2, 0, 1]), PerturbedLoss(LDAM([50, 20, 8, 2]))
+_LABELS, LDAM_LOSS = torch.tensor([0, 3, 1, 2, 0, 1]), PerturbedLoss(LDAM([50, 20, 8, 2]))
 check_mixed_loss = Checker(
     "mixed_loss",
     mixed_loss,
     [
-        (_net, F.cross_entropy, drawn(2, 6, 3), LABELS, 0.6),
-        (_net, LDAM_LOSS, drawn(3, 6, 3), LABELS, 0.75),
+        (_net, F.cross_entropy, drawn(2, 6, 3), _LABELS, 0.6),
+        (_net, LDAM_LOSS, drawn(3, 6, 3), _LABELS, 0.75),
     ],
     {
         "A mixed image has two labels, so the loss has two parts.": (

@@ -6,13 +6,13 @@ import torch.nn.functional as F
 from lpl_lib.book.exercises.checker import Checker, drawn
 from lpl_lib.book.theory.confusion import soft_confusion
 
-LABELS = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2])
+_LABELS = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2])
 check_confusion = Checker(
     "confusion",
     soft_confusion,
     [
         (torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 0.5]]), torch.tensor([0, 0, 1])),
-        *((drawn(seed, 9, 3, scale=2.0), LABELS) for seed in range(3)),
+        *((drawn(seed, 9, 3, scale=2.0), _LABELS) for seed in range(3)),
     ],
     {
         "Rows are the samples' classes, columns what they are taken for.": (
