@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from scipy.optimize import bisect
 from torch import Tensor
 
 from lpl_lib.checks import BaseLoss, check_batch
@@ -48,25 +51,18 @@ def epsilon_for_variation(
     check_batch(logits, targets)
     logits, targets = at_least_float32(logits), targets.long()
     before = softplus(rival_score(logits, targets)).sum()
-    sign = 1.0 if variation > 0 else -1.0
 
     def reached(epsilon: float) -> float:
-        radius = logits.new_full((len(logits),), sign * epsilon)
+        radius = logits.new_full((len(logits),), math.copysign(epsilon, variation))
         delta = solver(logits, targets, radius, epsilon, base_loss)
-        return float(loss_variation(logits, targets, delta).sum() / before)
+        return abs(float(loss_variation(logits, targets, delta).sum() / before))
 
-    low, high = 0.0, 1.0
-    while abs(reached(high)) < abs(variation) and high < LARGEST:
-        low, high = high, 2 * high
-    if variation == 0 or not abs(reached(high)) >= abs(variation):
+    high = 1.0
+    while reached(high) < abs(variation) and high < LARGEST:
+        high *= 2
+    if variation == 0 or not reached(high) >= abs(variation):
         raise ValueError(
             f"variation must be a share that {solver} can cause, not 0, got {variation}; "
-            f"with a bound of {high:g} it causes {reached(high):.3g}"
+            f"a bound of {high:g} changes the loss by a share of {reached(high):.3g}"
         )
-    for _ in range(40):
-        middle = (low + high) / 2
-        if abs(reached(middle)) < abs(variation):
-            low = middle
-        else:
-            high = middle
-    return high
+    return float(bisect(lambda epsilon: reached(epsilon) - abs(variation), 0.0, high))

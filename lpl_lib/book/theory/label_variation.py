@@ -14,10 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import check_label_batch, check_shift
 from lpl_lib.multilabel import LabelLoss
 from lpl_lib.perturbations import at_least_float32
-from lpl_lib.variation import softplus
 
 
 class LabelVariation(NamedTuple):
@@ -25,28 +23,6 @@ class LabelVariation(NamedTuple):
 
     positives: Tensor
     negatives: Tensor
-
-
-def label_loss_variation(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
-    r"""Return the change of each binary cross-entropy under ``delta``, ``(B, K)``.
-
-    Args:
-        logits: ``(B, K)``, floating, in nats.
-        targets: ``(B, K)`` of 0 and 1.
-        delta: of the same shape.
-
-    Raises:
-        ValueError: ``delta`` of another shape than the logits.
-
-    >>> u, t = torch.zeros(1, 2), torch.tensor([[1, 0]])
-    >>> label_loss_variation(u, t, torch.full((1, 2), -1.0))  # harder, easier
-    tensor([[ 0.6201, -0.3799]])
-    """
-    check_label_batch(logits, targets)
-    check_shift(logits, delta)
-    logits = at_least_float32(logits)
-    away = torch.where(targets > 0, -1.0, 1.0).to(logits.dtype)
-    return softplus(away * (logits + delta)) - softplus(away * logits)
 
 
 def equivalent_shift(loss: LabelLoss, logits: Tensor) -> LabelVariation:

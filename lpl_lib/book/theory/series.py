@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from lpl_lib.checks import check_batch
@@ -32,9 +31,8 @@ def loss_variation_series(
         raise ValueError(f"order must be 1, 2 or 3, got {order}")
     check_batch(logits, targets)
     p = at_least_float32(logits).softmax(1)
-    own = delta.gather(1, targets.long()[:, None])[:, 0]
     mean = (p * delta).sum(1)
-    centred = delta - mean[:, None]
-    factors = (1 / 2, 1 / 6)
-    terms = [f * (p * centred**k).sum(1) for k, f in enumerate(factors, start=2)]
-    return mean - own + sum(terms[: order - 1], torch.zeros_like(mean))
+    total = mean - delta.gather(1, targets.long()[:, None])[:, 0]
+    for power, factor in ((2, 1 / 2), (3, 1 / 6))[: order - 1]:
+        total = total + factor * (p * (delta - mean[:, None]) ** power).sum(1)
+    return total
