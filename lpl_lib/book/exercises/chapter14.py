@@ -22,9 +22,7 @@ check_confusion = Checker(
         *((drawn(seed, 9, 3, scale=2.0), _LABELS) for seed in range(3)),
     ],
     {
-        "Rows are the samples' classes, columns what they are taken for.": (
-            lambda u, y: confusion(u, y).T
-        ),
+        "Rows are labels, columns what each is taken for.": lambda u, y: confusion(u, y).T,
         "Means are asked for, not sums: each row sums to 1.": (
             lambda u, y: F.one_hot(y).float().T @ u.softmax(1)
         ),

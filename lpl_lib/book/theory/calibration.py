@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import bisect
 from torch import Tensor
 
-from lpl_lib.checks import BaseLoss, check_batch
+from lpl_lib.checks import check_batch
 from lpl_lib.lpl.solvers import Solver
 from lpl_lib.perturbations import at_least_float32
 from lpl_lib.variation import loss_variation, rival_score, softplus
@@ -18,11 +18,7 @@ LARGEST = 64.0  # nats; a bound beyond it moves any loss as far as it goes
 
 @torch.no_grad()
 def epsilon_for_variation(
-    solver: Solver,
-    logits: Tensor,
-    targets: Tensor,
-    variation: float,
-    base_loss: BaseLoss | None = None,
+    solver: Solver, logits: Tensor, targets: Tensor, variation: float
 ) -> float:
     r"""Return the bound with which ``solver`` changes the cross-entropy by a wanted share.
 
@@ -37,7 +33,6 @@ def epsilon_for_variation(
         logits: ``(B, C)``, of a batch that is typical of training.
         targets: ``(B,)``, integer.
         variation: relative; > 0 raises the losses, between -1 and 0 lowers them.
-        base_loss: as for :class:`~lpl_lib.LPL`.
 
     Raises:
         ValueError: a variation of 0, or one that no bound up to 64 nats reaches; the
@@ -54,7 +49,7 @@ def epsilon_for_variation(
 
     def reached(epsilon: float) -> float:
         radius = logits.new_full((len(logits),), math.copysign(epsilon, variation))
-        delta = solver(logits, targets, radius, epsilon, base_loss)
+        delta = solver(logits, targets, radius, epsilon)
         return abs(float(loss_variation(logits, targets, delta).sum() / before))
 
     high = 1.0

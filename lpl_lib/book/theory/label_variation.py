@@ -1,10 +1,8 @@
-r"""Loss variation of a label, for its positives and its negatives apart.
+r"""The perturbations that a loss of several labels amounts to: its *equivalent shifts*.
 
 The binary cross-entropy of a positive is :math:`\log(1 + e^{-u})`, that of a negative
-:math:`\log(1 + e^{u})`: one number per image and label, so the variation is
-
-.. math:: \Delta\ell^+ = \log(1 + (1 - p)(e^{-\delta} - 1)), \qquad
-          \Delta\ell^- = \log(1 + p\,(e^{\delta} - 1)), \qquad p = \sigma(u).
+:math:`\log(1 + e^{u})`: one number per image and label, which a perturbation can make any
+other.
 """
 
 from __future__ import annotations

@@ -88,6 +88,6 @@ def focal_weight(probability: Tensor, gamma: float = 2.0) -> Tensor:
 def _check_probability(probability: Tensor) -> None:
     if not probability.is_floating_point():
         raise ValueError(f"probability must be a floating tensor, got {probability.dtype}")
-    if probability.numel() and not bool(((probability >= 0) & (probability <= 1)).all()):
-        low, high = (float(end) for end in torch.aminmax(probability))
-        raise ValueError(f"probability must lie in [0, 1], got {low} to {high}")
+    if not bool(((probability >= 0) & (probability <= 1)).all()):
+        span = f"{float(probability.min())} to {float(probability.max())}"
+        raise ValueError(f"probability must lie in [0, 1], got {span}")
