@@ -28,23 +28,21 @@ def compose_matrix(data: LabelledImages) -> dict[tuple[str, str], str]:
     """Return how every unordered pair of ``NAMES`` comes out, or one of them alone, if a
     perceptron is trained with it for ten epochs: ``"✓"``, the loss stays finite and falls;
     ``"2"``, so it does, but the prior is corrected twice; or ``"×"``."""
-    return {
-        (one, other): _outcome(dict.fromkeys((one, other)), data)
-        for one, other in combinations_with_replacement(NAMES, 2)
-    }
+    return {pair: _outcome(*pair, data) for pair in combinations_with_replacement(NAMES, 2)}
 
 
-def _outcome(names: dict[str, None], data: LabelledImages) -> str:
+def _outcome(one: str, other: str, data: LabelledImages) -> str:
     torch.manual_seed(0)
     counts = data.class_counts(int(data.targets.max()) + 1)
     head = nn.Linear(32, len(counts))
     inputs = data.images[0].numel()
     net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, 32), nn.ReLU(), head)
     try:
-        method = build_method(" + ".join(names), Facts(counts, head=head))
+        name = one if one == other else f"{one} + {other}"
+        method = build_method(name, Facts(counts, head=head))
         additions, recipe = method.additions(len(counts)), Recipe(epochs=10)
         loss = train(net, method.criterion, data, recipe, progress=False, **additions).loss
     except (ValueError, DivergedError):
         return "×"
-    twice = len(names) == 2 and all(map(corrects_prior, names))
+    twice = one != other and corrects_prior(one) and corrects_prior(other)
     return "×" if loss[-1] >= loss[0] else "2" if twice else "✓"
