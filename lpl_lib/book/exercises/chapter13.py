@@ -14,6 +14,7 @@ check_margins = Checker(
         "The rivals keep log prior: s belongs to the diagonal alone.": (
             lambda prior, s: (prior + s).log().repeat(len(prior), 1)
         ),
+        "The s stands inside the log.": lambda v, s: v.log() + s * torch.eye(len(v)),
         "Row y is for samples labelled y.": lambda prior, s: consistent_table(prior, s).T,
     },
 )

@@ -26,6 +26,7 @@ check_perturbed_bce = Checker(
     ],
     {
         "The two sides are swapped.": lambda u, t, a, b: perturbed_bce(u, t, b, a),
+        "delta is added to negatives, too.": lambda u, t, a, b: perturbed_bce(u, t, a, -b),
         "A sigmoid may become 0, and its logarithm infinite: use softplus.": (
             lambda u, t, a, b: -torch.where(t > 0, u + a, -u - b).sigmoid().log().mean()
         ),
