@@ -69,14 +69,10 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
     """Return a row for each run, as :func:`~lpl_lib.lab.tables.table`: means of classes in
     percent on ``test``, ``train`` and, added here, ``validation`` images, in the ``head``
     and in the ``tail``. What was run stands as text in ``setting``."""
-    return (
-        table(records)
-        .rename(columns={"all": "test"})
-        .assign(
-            setting=[_name(run["method"], run["params"]) for run in records],
-            validation=[class_mean(run["measures"]["validation"]) for run in records],
-        )
-    )
+    runs = table(records).rename(columns={"all": "test"})
+    runs["validation"] = [class_mean(run["measures"]["validation"]) for run in records]
+    runs["setting"] = [_name(run["method"], run["params"]) for run in records]
+    return runs
 
 
 def rows_of(runs: pd.DataFrame, setting: Setting) -> pd.DataFrame:
