@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pytest
+import seaborn as sns
 
 from lpl_lib import book
 
@@ -54,6 +55,6 @@ def test_the_size_is_default_where_nothing_is_said(monkeypatch):
 def test_the_style_gives_figures_the_books_colours():
     with plt.rc_context():
         book.use_book_style()
-        assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == list(book.COLOURS)
+        assert sns.color_palette() == sns.color_palette(book.COLOURS)
         assert plt.rcParams["svg.hashsalt"]
     assert len(set(book.COLOURS)) == len(book.COLOURS)

@@ -9,7 +9,7 @@ from cases import random_batch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from lpl_lib.book.theory.confusion import soft_confusion
+from lpl_lib.book.exercises.chapter14 import confusion
 from lpl_lib.lpl import ClassConfidence
 
 
@@ -43,7 +43,7 @@ def softmax_regression(counts: list[int], seed: int) -> tuple[Tensor, Tensor]:
 
 def test_entries_are_mean_probabilities():
     u, y = random_batch([0, 0, 2, 2, 2], 4)[:2]
-    table = soft_confusion(u, y)
+    table = confusion(u, y)
     torch.testing.assert_close(table[2], u[2:].softmax(1).mean(0))
     assert table[[1, 3]].isnan().all()
     confidence = ClassConfidence(4)(u, y).confidence[[0, 2]].double()
@@ -52,7 +52,7 @@ def test_entries_are_mean_probabilities():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_with_equal_counts_it_is_doubly_stochastic(seed):
-    table = soft_confusion(*softmax_regression([150] * 4, seed))
+    table = confusion(*softmax_regression([150] * 4, seed))
     np.testing.assert_allclose(table.sum(1), 1, atol=1e-12)
     np.testing.assert_allclose(table.sum(0), 1, atol=1e-6)
     lost = 1 - table.diag()
@@ -63,7 +63,7 @@ def test_with_equal_counts_it_is_doubly_stochastic(seed):
 
 @pytest.mark.parametrize("counts", [[300, 100, 50, 150], [400, 100], [200, 200]])
 def test_columns_add_up_to_the_priors(counts):
-    table = soft_confusion(*softmax_regression(counts, 1))
+    table = confusion(*softmax_regression(counts, 1))
     prior = torch.tensor(counts).double() / sum(counts)
     np.testing.assert_allclose(prior @ table, prior, atol=1e-6)
     if len(counts) == 2:

@@ -6,9 +6,13 @@ import torch
 from cases import batches
 from hypothesis import given
 from hypothesis import strategies as st
-from variation_bounds import hessian_bound, second_order_bound, variation_interval
+from variation_bounds import (
+    first_order,
+    hessian_bound,
+    second_order_bound,
+    variation_interval,
+)
 
-from lpl_lib.book.theory.series import loss_variation_series
 from lpl_lib.variation import loss_variation
 
 scales = st.sampled_from([0.1, 1.0, 5.0])
@@ -25,7 +29,7 @@ def test_variation_lies_between_its_bounds(batch, seed, scale):
     assert (change <= high + 1e-9).all()
     spread = delta.amax(1) - delta.amin(1)
     assert (torch.maximum(-low, high) <= spread).all()
-    residual = change - loss_variation_series(u, y, delta, order=1)
+    residual = change - first_order(u, y, delta)
     assert (residual >= -1e-9).all()
     bound = second_order_bound(delta)
     assert (residual <= bound + 1e-9).all()
@@ -44,7 +48,7 @@ def test_bounds_are_approached():
         assert abs(float(change - end)) < 1e-12
     small = 0.01 * delta  # at p = 1/2 the residual is R^2 / 8 up to the fourth order
     even = torch.zeros(1, 2, dtype=torch.float64)
-    residual = loss_variation(even, y, small) - loss_variation_series(even, y, small, 1)
+    residual = loss_variation(even, y, small) - first_order(even, y, small)
     assert abs(float(residual / second_order_bound(small)) - 1) < 1e-3
 
 

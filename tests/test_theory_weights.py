@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import batches, random_batch
+from cases import batches
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from lpl_lib import L2, LInf
-from lpl_lib.book.theory.weights import effective_gap, focal_weight, gap_weight
+from lpl_lib.book.theory.weights import effective_gap, gap_weight
 
 SIGNS = pytest.mark.parametrize("sign", [1, -1])
 
@@ -62,17 +62,6 @@ def test_the_weight_goes_from_one_to_the_exponential_of_the_gap(sign):
     assert (sign * weight.diff() > 0).all()
 
 
-@pytest.mark.parametrize("gamma", [1.0, 2.0, 3.5])
-def test_focal_weight_is_the_ratio_of_the_gradients(gamma):
-    u, y = random_batch([0, 1, 2, 0, 1, 2], 3)[:2]
-    leaf = u.clone().requires_grad_()
-    p = leaf.softmax(1).gather(1, y[:, None])[:, 0]
-    (focal,) = torch.autograd.grad(((1 - p) ** gamma * -p.log()).sum(), leaf)
-    plain = u.softmax(1) - F.one_hot(y, 3)
-    weight = focal_weight(own_probability(u, y), gamma)[:, None]
-    torch.testing.assert_close(focal, weight * plain, rtol=1e-10, atol=1e-12)
-
-
 def best(u: Tensor, radius: float) -> tuple[Tensor, Tensor]:
     """Value and perturbation of the inner problem of class 0, to many digits."""
     y = torch.zeros(len(u), dtype=torch.int64)
@@ -112,7 +101,6 @@ def test_the_gradient_of_the_value_is_that_of_a_constant_perturbation(sign):
     [
         (lambda: gap_weight(torch.tensor([1.5]), 1.0), "probability must lie in"),
         (lambda: gap_weight(torch.tensor([1]), 1.0), "probability must be a floating"),
-        (lambda: focal_weight(torch.tensor([0.5]), 0.5), "gamma must be"),
     ],
 )
 def test_bad_input_is_named(call, message):

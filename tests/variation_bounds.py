@@ -27,6 +27,12 @@ class VariationInterval(NamedTuple):
     high: Tensor
 
 
+def first_order(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
+    r"""Return :math:`(p - e_y)^\top \delta`, ``(B,)``."""
+    own = delta.gather(1, targets[:, None])[:, 0]
+    return (logits.softmax(1) * delta).sum(1) - own
+
+
 def variation_interval(delta: Tensor, targets: Tensor) -> VariationInterval:
     r"""Return bounds of the loss variation that hold for all logits.
 

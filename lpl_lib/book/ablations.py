@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from lpl_lib.lab.scores import Record, class_mean, class_scores
+import pandas as pd
 
-if TYPE_CHECKING:  # at run time where it is used: it is slow to import
-    import pandas as pd
-
-RATIOS = (100, 10)
-BOUNDS = (1.0, 2.0, 4.0, 8.0)
+from lpl_lib.lab.plan import Run
+from lpl_lib.lab.runner import execute
+from lpl_lib.lab.scores import Record, as_text, class_mean
+from lpl_lib.lab.specification import load
+from lpl_lib.lab.tables import table
 
 
 @dataclass(frozen=True)
@@ -45,78 +45,53 @@ class Setting:
     def method(self) -> str:
         """Its name among the methods of the experiments."""
         learned = self.epsilon > 0 or self.extra > 0
-        parts = ["LA"] * self.adjusted + ["LPL"] * learned
-        return " + ".join(parts) or "cross-entropy"
+        return " + ".join(["LA"] * self.adjusted + ["LPL"] * learned) or "cross-entropy"
 
     @property
     def params(self) -> dict[str, Any]:
         """Its hyper-parameters there.
 
         >>> Setting(50, epsilon=2.0).params
-        {'data.imbalance_ratio': 50, 'epsilon': 2.0, 'extra': 0.0}
+        {'epsilon': 2.0, 'data.imbalance_ratio': 50, 'extra': 0.0}
         """
-        changed = {
-            name: value
-            for name, value in vars(self).items()
-            if value != getattr(Setting, name) and name != "adjusted"
-        }
+        params = {k: v for k, v in vars(self).items() if v != getattr(Setting, k)}
+        params.pop("adjusted", None)
+        if "ratio" in params:
+            params["data.imbalance_ratio"] = params.pop("ratio")
         if "LPL" in self.method:
-            changed["extra"] = self.extra
-            changed |= {"step_size": 0.25} if self.solver == "algorithm1" else {}
-        return {
-            name.replace("ratio", "data.imbalance_ratio"): v for name, v in changed.items()
-        }
+            params["extra"] = self.extra
+        if self.solver == "algorithm1":
+            params["step_size"] = 0.25
+        return params
 
 
-def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Return a row for each run: method, hyper-parameters, seed, accuracies in percent.
-
-    ``train``, ``validation`` and ``test`` are means over the classes; ``head`` and
-    ``tail`` those of the four most frequent and the six other classes in the test set;
-    ``q`` is the classes' mean confidence on training images.
-    """
-    import pandas as pd
-
-    rows = []
-    for record in records:
-        test, confidence = class_scores(record), record["measures"]["confidence"]
-        rows.append(
-            {
-                "setting": _name(record["method"], record["params"]),
-                "seed": record["seed"],
-                "train": 10 * sum(record["train_accuracy"]),
-                "validation": class_mean(record["measures"]["validation"]),
-                "test": sum(test) / 10,
-                "head": sum(test[:4]) / 4,
-                "tail": sum(test[4:]) / 6,
-                "q": sum(confidence) / 10,
-            }
-        )
-    return pd.DataFrame(rows)
+def frame(records: Sequence[Record]) -> pd.DataFrame:
+    """Return a row for each run, as :func:`~lpl_lib.lab.tables.table`: means of classes in
+    percent on ``test``, ``train`` and, added here, ``validation`` images, in the ``head``
+    and in the ``tail``. What was run stands as text in ``setting``."""
+    runs = table(records).rename(columns={"all": "test"})
+    runs["validation"] = [class_mean(run["measures"]["validation"]) for run in records]
+    runs["setting"] = [_name(run["method"], run["params"]) for run in records]
+    return runs
 
 
-def rows_of(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
-    """Return the rows of one setting, indexed by seed.
+def rows_of(runs: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+    """Return the rows of one setting, of a table from :func:`frame`, indexed by seed.
 
     Raises:
         ValueError: no run of it stands in the table.
     """
-    found = table[table["setting"] == _name(setting.method, setting.params)]
+    found = runs[runs["setting"] == _name(setting.method, setting.params)]
     if found.empty:
-        raise ValueError(f"table must hold runs of {setting}, but there is none")
+        raise ValueError(f"runs must hold some of {setting}, but there is none")
     return found.set_index("seed").sort_index()
 
 
 def train_setting(setting: Setting, seed: int) -> Record:
     """Train a setting once, as the recorded runs; return its record."""
-    from lpl_lib.lab.plan import Run
-    from lpl_lib.lab.runner import execute
-    from lpl_lib.lab.specification import load
-
     run = Run(load("ablations"), setting.method, setting.params, seed)
     return execute(run, cpu=True, progress=False)
 
 
 def _name(method: str, params: dict[str, Any]) -> str:
-    numbers = {k: float(v) if isinstance(v, int) else v for k, v in params.items()}
-    return f"{method} {sorted(numbers.items())}"
+    return f"{method} {as_text(dict(sorted(params.items())))}"

@@ -141,10 +141,8 @@ def compare_heads(
     for head in heads[POSTHOC]:
         head.bias.data -= log_prior(counts).float()
     logits = {name: said(own) for name, own in heads.items()}
-    learnt = [balanced_accuracy(u, targets) for u in said(heads[PLAIN], features)]
+    right = [balanced_accuracy(u, targets) for u in said(heads[PLAIN], features)]
     groups = torch.arange(len(test_targets)) if groups is None else groups
-    longer = said(trained(PLAIN, 2 * epochs))
-    pair = longer.argmax(2), logits[PLAIN].argmax(2)
-    change = paired_lead(*pair, test_targets, groups)
-    share = 100 * sum(learnt) / seeds
-    return Comparison(counts, test_targets, groups, logits, heads, share, change)
+    pair = said(trained(PLAIN, 2 * epochs)).argmax(2), logits[PLAIN].argmax(2)
+    longer, learnt = paired_lead(*pair, test_targets, groups), 100 * sum(right) / seeds
+    return Comparison(counts, test_targets, groups, logits, heads, learnt, longer)

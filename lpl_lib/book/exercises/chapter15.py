@@ -1,15 +1,10 @@
 """The coding exercise of chapter 15: BCE with a perturbation of each label's sides."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lpl_lib.book.exercises.checker import Checker
-from lpl_lib.book.exercises.draws import drawn
+from lpl_lib.book.exercises.checker import Checker, drawn
 
 
 def perturbed_bce(
@@ -20,36 +15,20 @@ def perturbed_bce(
     return F.binary_cross_entropy_with_logits(moved, targets)
 
 
-def _sides_swapped(u: Tensor, t: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
-    return perturbed_bce(u, t, minus, plus)
-
-
-def _negatives_turned(u: Tensor, t: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
-    return perturbed_bce(u, t, plus, -minus)
-
-
-def _overflows(u: Tensor, t: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
-    p = (u + plus).sigmoid()
-    q = (u + minus).sigmoid()
-    return -(t * p.log() + (1 - t) * (1 - q).log()).mean()
-
-
-def _examples() -> list[tuple[Any, ...]]:
-    label, one = torch.tensor([[1.0, 0.0]]), torch.ones(2)
-    targets = (drawn(0, 6, 4) > 0.5).float()
-    return [
-        (torch.zeros(1, 2), label, -one, -2 * one),
-        (drawn(1, 6, 4, scale=2.0), targets, drawn(2, 4), drawn(3, 4)),
-        (torch.tensor([[-200.0, 200.0]]), label, -one, one),
-    ]
-
-
+ONE, LABEL, SIX = torch.ones(2), torch.tensor([[1.0, 0.0]]), (drawn(0, 6, 4) > 0.5).float()
 check_perturbed_bce = Checker(
+    "perturbed_bce",
     perturbed_bce,
-    _examples,
+    [
+        (torch.zeros(1, 2), LABEL, -ONE, -2 * ONE),
+        (drawn(1, 6, 4, scale=2.0), SIX, drawn(2, 4), drawn(3, 4)),
+        (torch.tensor([[-200.0, 200.0]]), LABEL, -ONE, ONE),
+    ],
     {
-        _sides_swapped: "The two sides are swapped.",
-        _negatives_turned: "delta is added to the logits of negatives, too.",
-        _overflows: "A sigmoid may become 0, and its logarithm infinite: use softplus.",
+        "The two sides are swapped.": lambda u, t, a, b: perturbed_bce(u, t, b, a),
+        "delta is added to negatives, too.": lambda u, t, a, b: perturbed_bce(u, t, a, -b),
+        "A sigmoid may become 0, and its logarithm infinite: use softplus.": (
+            lambda u, t, a, b: -torch.where(t > 0, u + a, -u - b).sigmoid().log().mean()
+        ),
     },
 )

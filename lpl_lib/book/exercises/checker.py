@@ -1,7 +1,7 @@
 """Tell a learner whether a function is right, and if not, where it fails.
 
 A `Checker` calls the learner's function on examples and compares the results with those
-of a reference. Answers that are typically wrong are listed with a hint each; if the
+of a reference. Answers that are typically wrong are listed under a hint each; if the
 learner's results are those of such an answer, the hint is shown.
 """
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 LONGEST = 60  # characters of an argument that a message shows
 COLUMNS = 78
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4, "equal_nan": True}  # of each number
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,17 @@ class Checker:
     """The checker of one exercise; call it with the learner's function.
 
     Args:
-        reference: the right function. Its name is the name of the exercise.
-        examples: makes the examples, small ones first: each a tuple of the arguments.
-            They must be the same at each call.
-        mistakes: typical wrong answers, functions with the arguments of the right one,
-            each with a hint: a sentence or two, without the solution.
-        tolerance: relative and absolute, for each number of a result.
+        name: of the function that is asked for.
+        reference: does what is asked for; messages call the arguments as it does.
+        examples: small ones first, each a tuple of the arguments.
+        mistakes: typical wrong answers, each under its hint: a sentence or two, without
+            the solution.
 
     The examples are copied for each call, so that a function that changes its arguments
     is found out. Exceptions of the learner's function are reported, not raised.
 
-    >>> def double(x): return 2 * x
-    >>> squares = {(lambda x: x**2): "That is the square."}
-    >>> check_double = Checker(double, lambda: [(2.0,), (3.0,)], squares)
+    >>> squares = {"That is the square.": lambda x: x**2}
+    >>> check_double = Checker("double", lambda x: 2 * x, [(2.0,), (3.0,)], squares)
     >>> check_double(lambda number: number + number)
     double: right, on 2 examples.
     >>> check_double(lambda number: number**2)
@@ -48,15 +48,10 @@ class Checker:
     A guess: That is the square.
     """
 
+    name: str
     reference: Callable[..., Any]
-    examples: Callable[[], Iterable[tuple[Any, ...]]]
-    mistakes: Mapping[Callable[..., Any], str] = field(default_factory=dict)
-    tolerance: float = 1e-4
-
-    @property
-    def name(self) -> str:
-        """The name of the function that is asked for."""
-        return self.reference.__name__
+    examples: Sequence[tuple[Any, ...]]
+    mistakes: Mapping[str, Callable[..., Any]]
 
     def __call__(self, answer: Callable[..., Any]) -> None:
         """Print whether ``answer`` is right."""
@@ -68,84 +63,67 @@ class Checker:
         """Return ``right, ...`` or ``not yet. ...`` with what is wrong."""
         if not callable(answer):
             return "not yet. Hand over the function itself, without calling it."
-        examples = list(self.examples())
-        for example in examples:
-            complaint = self.complaint(answer, example)
-            if complaint:
-                return "\n".join([f"not yet. {complaint}", *self.guesses(answer, examples)])
-        return f"right, on {len(examples)} examples."
+        for example in self.examples:
+            if complaint := self.complaint(answer, example):
+                return f"not yet. {complaint}{self.guess(answer)}"
+        return f"right, on {len(self.examples)} examples."
 
     def complaint(self, answer: Callable[..., Any], example: tuple[Any, ...]) -> str:
         """Return what is wrong with the answer on one example; empty if nothing is."""
-        given = copy.deepcopy(example)
-        named = dict(
-            zip(inspect.signature(self.reference).parameters, example, strict=True)
-        )
-        where = "For\n" + "\n".join(f"    {k} = {shown(v)}" for k, v in named.items())
+        given, names = copy.deepcopy(example), inspect.signature(self.reference).parameters
+        shows = [f"    {name} = {shown(v)}" for name, v in zip(names, example, strict=True)]
+        where = "\n".join(["For", *shows, ""])
         try:
             result = answer(*given)
         except Exception as error:  # whatever the learner's function does
-            return f"{where}\nit raised {type(error).__name__}: {error}"
+            return f"{where}it raised {type(error).__name__}: {error}"
         if result is None:
             return "It returns nothing: write its body."
         if result is ...:
             return "It returns an ellipsis: put a value in the place of the dots."
-        pairs = zip(named.items(), given, strict=True)
-        changed = [name for (name, old), new in pairs if differs(old, new)]
-        if changed:
-            return f"It changes its argument {changed[0]}; work on a copy of it."
-        right = numbers(self.reference(*copy.deepcopy(example)))
+        for name, before, after in zip(names, example, given, strict=True):
+            if differs(before, after):
+                return f"It changes its argument {name}; work on a copy of it."
+        right = outcome(self.reference, example)
         try:
             found = numbers(result)
         except (TypeError, ValueError, RuntimeError):
-            return f"{where}\nit gave a {type(result).__name__}, not numbers."
+            return f"{where}it gave a {type(result).__name__}, not numbers."
         if found.shape != right.shape:
-            return f"{where}\nit gave {sized(found)}, and {sized(right)} is needed."
-        if not self.same(found, right):
-            return f"{where}\n{self.difference(found, right)}"
-        return ""
-
-    def close(self, found: Tensor, right: Tensor) -> Tensor:
-        """Which numbers of two results of one shape agree to the tolerance."""
-        return torch.isclose(
-            found, right, rtol=self.tolerance, atol=self.tolerance, equal_nan=True
-        )
-
-    def same(self, found: Tensor, right: Tensor) -> bool:
-        """Whether two results agree to the tolerance."""
-        return found.shape == right.shape and bool(self.close(found, right).all())
-
-    def difference(self, found: Tensor, right: Tensor) -> str:
-        """Two results of one shape side by side; of long ones the first that differs."""
-        where = ""
+            return f"{where}it gave {sized(found)}, and {sized(right)} is needed."
+        wrong = (~torch.isclose(found, right, **CLOSE)).nonzero()
+        if not len(wrong):
+            return ""
         if max(len(listed(values.tolist())) for values in (found, right)) > LONGEST:
-            place = tuple((~self.close(found, right)).nonzero()[0].tolist())
-            where = f"at place {listed(list(place))} "
-            found, right = found[place], right[place]
+            place = wrong[0].tolist()
+            where += f"at place {place} "
+            found, right = found[tuple(place)], right[tuple(place)]
         return f"{where}it gave {shown(found)}, and {shown(right)} is right."
 
-    def guesses(
-        self, answer: Callable[..., Any], examples: Sequence[tuple[Any, ...]]
-    ) -> list[str]:
+    def guess(self, answer: Callable[..., Any]) -> str:
         """The hint of the first mistake that gives the learner's results throughout."""
-        found = outcomes(answer, examples)
-        if found is None:
-            return []
-        for mistake, hint in self.mistakes.items():
-            wrong = outcomes(mistake, examples)
-            if wrong is not None and all(map(self.same, found, wrong)):
-                return [f"A guess: {hint}"]
-        return []
+        for hint, mistake in self.mistakes.items():
+            with suppress(Exception):  # the results differ, or one of the two gives none
+                for example in self.examples:
+                    found, wrong = outcome(answer, example), outcome(mistake, example)
+                    torch.testing.assert_close(found, wrong, **CLOSE)
+                return f"\nA guess: {hint}"
+        return ""
 
 
-def outcomes(
-    answer: Callable[..., Any], examples: Sequence[tuple[Any, ...]]
-) -> list[Tensor] | None:
-    """The results on all examples; ``None`` if there is one on which there is none."""
-    try:
-        return [numbers(answer(*copy.deepcopy(example))) for example in examples]
-    except Exception:  # whatever the learner's function does
-        return None
+def drawn(seed: int, *shape: int, scale: float = 1.0) -> Tensor:
+    """Return normal numbers of standard deviation ``scale``, ``shape``, float32: random
+    examples, the same at each call.
+
+    >>> drawn(0, 2, 3).shape
+    torch.Size([2, 3])
+    """
+    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def outcome(answer: Callable[..., Any], example: tuple[Any, ...]) -> Tensor:
+    """The result on one example, as :func:`numbers`."""
+    return numbers(answer(*copy.deepcopy(example)))
 
 
 def numbers(result: Any) -> Tensor:
@@ -162,9 +140,7 @@ def differs(before: Any, after: Any) -> bool:
 
 def sized(values: Tensor) -> str:
     """What a tensor is, in words."""
-    if values.ndim == 0:
-        return "one number"
-    return f"a tensor of shape {tuple(values.shape)}"
+    return f"a tensor of shape {tuple(values.shape)}" if values.ndim else "one number"
 
 
 def shown(value: Any) -> str:
@@ -172,10 +148,9 @@ def shown(value: Any) -> str:
     if isinstance(value, Tensor):
         text = listed(value.tolist())
         return text if len(text) <= LONGEST else sized(value)
-    if isinstance(value, int | float | list | tuple | dict | str):
-        text = listed(value)
-        return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
-    return f"a {type(value).__name__}"
+    if callable(value):
+        return f"a {type(value).__name__}"
+    return textwrap.shorten(listed(value), LONGEST, placeholder=" ...")
 
 
 def listed(value: Any) -> str:

@@ -42,11 +42,9 @@ def perturbed_risk(
     >>> float(perturbed_risk(TwoGaussians(separation=1.0), bias=0.0, eps_plus=1.0).round(3))
     0.329
     """
-    b = np.asarray(bias, dtype=np.float64)
-    up = (np.asarray(eps_plus) - model.separation - b) / (model.spread_ratio * model.sigma)
-    down = (np.asarray(eps_minus) - model.separation + b) / model.sigma
-    risk: Array = model.prior_plus * ndtr(up) + model.prior_minus * ndtr(down)
-    return risk
+    up = (eps_plus - model.separation - bias) / (model.spread_ratio * model.sigma)
+    down = (eps_minus - model.separation + bias) / model.sigma
+    return model.prior_plus * ndtr(up) + model.prior_minus * ndtr(down)
 
 
 def optimal_bias(
@@ -76,9 +74,7 @@ def optimal_bias(
     >>> float(optimal_bias(model)), float(optimal_bias(model, 0.5, -0.5))
     (-0.5, 0.0)
     """
-    ep, en = np.broadcast_arrays(
-        np.asarray(eps_plus, dtype=np.float64), np.asarray(eps_minus, dtype=np.float64)
-    )
+    ep, en = np.broadcast_arrays(eps_plus, eps_minus)
     k2, variance = model.spread_ratio**2, model.sigma**2
     log_kv = np.log(model.spread_ratio * model.prior_ratio)
     half = model.separation - (ep + en) / 2
@@ -95,8 +91,7 @@ def optimal_bias(
     inside = np.isfinite(bias)
     risk = perturbed_risk(model, np.where(inside, bias, 0.0), ep, en)
     wins = inside & (risk <= min(model.prior_plus, model.prior_minus))
-    best: Array = np.where(wins, bias, always)
-    return best
+    return np.where(wins, bias, always)
 
 
 def equal_error_bias(model: TwoGaussians) -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from scipy.optimize import bisect
 from torch import Tensor
 
-from lpl_lib.checks import BaseLoss, check_batch
+from lpl_lib.checks import check_batch
 from lpl_lib.lpl.solvers import Solver
 from lpl_lib.perturbations import at_least_float32
 from lpl_lib.variation import loss_variation, rival_score, softplus
@@ -15,11 +18,7 @@ LARGEST = 64.0  # nats; a bound beyond it moves any loss as far as it goes
 
 @torch.no_grad()
 def epsilon_for_variation(
-    solver: Solver,
-    logits: Tensor,
-    targets: Tensor,
-    variation: float,
-    base_loss: BaseLoss | None = None,
+    solver: Solver, logits: Tensor, targets: Tensor, variation: float
 ) -> float:
     r"""Return the bound with which ``solver`` changes the cross-entropy by a wanted share.
 
@@ -34,7 +33,6 @@ def epsilon_for_variation(
         logits: ``(B, C)``, of a batch that is typical of training.
         targets: ``(B,)``, integer.
         variation: relative; > 0 raises the losses, between -1 and 0 lowers them.
-        base_loss: as for :class:`~lpl_lib.LPL`.
 
     Raises:
         ValueError: a variation of 0, or one that no bound up to 64 nats reaches; the
@@ -48,25 +46,18 @@ def epsilon_for_variation(
     check_batch(logits, targets)
     logits, targets = at_least_float32(logits), targets.long()
     before = softplus(rival_score(logits, targets)).sum()
-    sign = 1.0 if variation > 0 else -1.0
 
     def reached(epsilon: float) -> float:
-        radius = logits.new_full((len(logits),), sign * epsilon)
-        delta = solver(logits, targets, radius, epsilon, base_loss)
-        return float(loss_variation(logits, targets, delta).sum() / before)
+        radius = logits.new_full((len(logits),), math.copysign(epsilon, variation))
+        delta = solver(logits, targets, radius, epsilon)
+        return abs(float(loss_variation(logits, targets, delta).sum() / before))
 
-    low, high = 0.0, 1.0
-    while abs(reached(high)) < abs(variation) and high < LARGEST:
-        low, high = high, 2 * high
-    if variation == 0 or not abs(reached(high)) >= abs(variation):
+    high = 1.0
+    while reached(high) < abs(variation) and high < LARGEST:
+        high *= 2
+    if variation == 0 or not reached(high) >= abs(variation):
         raise ValueError(
             f"variation must be a share that {solver} can cause, not 0, got {variation}; "
-            f"with a bound of {high:g} it causes {reached(high):.3g}"
+            f"a bound of {high:g} changes the loss by a share of {reached(high):.3g}"
         )
-    for _ in range(40):
-        middle = (low + high) / 2
-        if abs(reached(middle)) < abs(variation):
-            low = middle
-        else:
-            high = middle
-    return high
+    return float(bisect(lambda epsilon: reached(epsilon) - abs(variation), 0.0, high))

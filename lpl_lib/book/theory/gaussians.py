@@ -105,10 +105,5 @@ def class_errors(model: TwoGaussians, bias: float | Array) -> Errors:
     b = np.asarray(bias, dtype=np.float64)
     plus = ndtr(-(model.separation + b) / (model.spread_ratio * model.sigma))
     minus = ndtr(-(model.separation - b) / model.sigma)
-    return Errors(
-        plus=plus,
-        minus=minus,
-        average=model.prior_plus * plus + model.prior_minus * minus,
-        balanced=(plus + minus) / 2,
-        worst=np.maximum(plus, minus),
-    )
+    average = model.prior_plus * plus + model.prior_minus * minus
+    return Errors(plus, minus, average, (plus + minus) / 2, np.maximum(plus, minus))

@@ -1,10 +1,8 @@
-r"""Loss variation of a label, for its positives and its negatives apart.
+r"""The perturbations that a loss of several labels amounts to: its *equivalent shifts*.
 
 The binary cross-entropy of a positive is :math:`\log(1 + e^{-u})`, that of a negative
-:math:`\log(1 + e^{u})`: one number per image and label, so the variation is
-
-.. math:: \Delta\ell^+ = \log(1 + (1 - p)(e^{-\delta} - 1)), \qquad
-          \Delta\ell^- = \log(1 + p\,(e^{\delta} - 1)), \qquad p = \sigma(u).
+:math:`\log(1 + e^{u})`: one number per image and label, which a perturbation can make any
+other.
 """
 
 from __future__ import annotations
@@ -14,10 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import check_label_batch, check_shift
 from lpl_lib.multilabel import LabelLoss
 from lpl_lib.perturbations import at_least_float32
-from lpl_lib.variation import softplus
 
 
 class LabelVariation(NamedTuple):
@@ -25,28 +21,6 @@ class LabelVariation(NamedTuple):
 
     positives: Tensor
     negatives: Tensor
-
-
-def label_loss_variation(logits: Tensor, targets: Tensor, delta: Tensor) -> Tensor:
-    r"""Return the change of each binary cross-entropy under ``delta``, ``(B, K)``.
-
-    Args:
-        logits: ``(B, K)``, floating, in nats.
-        targets: ``(B, K)`` of 0 and 1.
-        delta: of the same shape.
-
-    Raises:
-        ValueError: ``delta`` of another shape than the logits.
-
-    >>> u, t = torch.zeros(1, 2), torch.tensor([[1, 0]])
-    >>> label_loss_variation(u, t, torch.full((1, 2), -1.0))  # harder, easier
-    tensor([[ 0.6201, -0.3799]])
-    """
-    check_label_batch(logits, targets)
-    check_shift(logits, delta)
-    logits = at_least_float32(logits)
-    away = torch.where(targets > 0, -1.0, 1.0).to(logits.dtype)
-    return softplus(away * (logits + delta)) - softplus(away * logits)
 
 
 def equivalent_shift(loss: LabelLoss, logits: Tensor) -> LabelVariation:

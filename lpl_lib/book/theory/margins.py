@@ -7,45 +7,10 @@ the *gap* :math:`G_i` is asked for on top of the margin :math:`t_i z_i`.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import check_count, check_number
-
-
-def margin_shortfall(
-    norm: float, largest_gap: float, samples: int, num_classes: int = 2
-) -> float:
-    r"""Return how far from the best margin a perturbed classifier can be.
-
-    Let the data be separable, :math:`\gamma^*` the largest margin of any parameter of
-    norm 1 (scores that are linear in the parameters), and :math:`|G_i| \le \bar G`,
-    the gaps being fixed or continuous functions of the parameters. A minimiser of the
-    perturbed loss over parameters of norm at most :math:`R` has, divided by :math:`R`, a
-    margin of at least
-    :math:`\gamma^* - \eta_R`, provided that :math:`\eta_R < \gamma^*`, with
-
-    .. math:: \eta_R = \frac{2 \bar G + \log(2 n (C - 1))}{R} ,
-
-    and lies within :math:`2\sqrt{\eta_R / \gamma^*}` of the max-margin parameter.
-
-    Args:
-        norm: :math:`R` > 0, in nats per unit of margin.
-        largest_gap: :math:`\bar G` >= 0, in nats: :math:`2\varepsilon` for LPL in the
-            maximum norm, :math:`\sqrt2\,\varepsilon` in the Euclidean.
-        samples: :math:`n` >= 1.
-        num_classes: :math:`C` >= 2.
-
-    >>> margin_shortfall(norm=100, largest_gap=1.0, samples=50)
-    0.066...
-    """
-    check_number(norm, "norm", strict=True)
-    check_number(largest_gap, "largest_gap")
-    check_count(samples, "samples")
-    check_count(num_classes, "num_classes", minimum=2)
-    return (2 * largest_gap + math.log(2 * samples * (num_classes - 1))) / norm
+from lpl_lib.checks import check_number
 
 
 def perturbed_logistic(

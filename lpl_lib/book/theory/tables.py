@@ -14,6 +14,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def threshold_odds(gap_plus: Tensor | float, gap_minus: Tensor | float) -> Tensor:
+    r"""Return the posterior odds at which the best score of two classes changes sign.
+
+    .. math:: \frac{\eta^*}{1 - \eta^*} = \frac{1 + e^{-G_+}}{1 + e^{-G_-}}
+
+    With gaps that are not negative the odds stay between 1/2 and 2. The balanced error
+    asks for :math:`\pi_+/\pi_-`, which :math:`G_+ = -G_- = \log(\pi_-/\pi_+)` gives: LA.
+
+    Args:
+        gap_plus: :math:`G_+`, by how much the loss of the positive class asks for a
+            larger score, in nats; :math:`2\varepsilon` in the maximum norm.
+        gap_minus: the same of the negative class.
+
+    >>> threshold_odds(3.0, 0.0), threshold_odds(2.0, -2.0)
+    (tensor(0.5249, dtype=torch.float64), tensor(0.1353, dtype=torch.float64))
+    """
+    up, down = (torch.as_tensor(g, dtype=torch.float64) for g in (gap_plus, gap_minus))
+    return torch.sigmoid(down) / torch.sigmoid(up)
+
+
 def consistent_table(v: Tensor, s: float = 0.0) -> Tensor:
     r"""Return a table that is consistent for the weights :math:`w = 1/v`, ``(C, C)``.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import check_number, check_shift
+from lpl_lib.checks import check_shift
 from lpl_lib.perturbations import at_least_float32
 from lpl_lib.variation import rival_score
 
@@ -57,37 +57,10 @@ def gap_weight(probability: Tensor, gap: Tensor | float) -> Tensor:
     >>> gap_weight(torch.tensor([0.0, 0.5, 1.0]), 2.0)
     tensor([1.0000, 1.7616, 7.3891])
     """
-    _check_probability(probability)
-    fade = torch.as_tensor(-gap, dtype=probability.dtype).exp()
-    return 1 / (1 - probability + probability * fade)
-
-
-def focal_weight(probability: Tensor, gamma: float = 2.0) -> Tensor:
-    r"""Return by what the focal loss multiplies the gradient of cross-entropy.
-
-    .. math:: (1 - p_y)^\gamma - \gamma\, p_y (1 - p_y)^{\gamma - 1} \log p_y
-
-    Args:
-        probability: :math:`p_y` in [0, 1], any shape, floating.
-        gamma: of the focal loss :math:`(1 - p_y)^\gamma \ell`, >= 1 here, so that the
-            weight stays finite. Default: 2, the choice of Lin et al. 2017.
-
-    Raises:
-        ValueError: a probability outside [0, 1], ``gamma`` below 1.
-
-    >>> focal_weight(torch.tensor([0.0, 0.5, 1.0]))
-    tensor([1.0000, 0.5966, 0.0000])
-    """
-    _check_probability(probability)
-    check_number(gamma, "gamma", minimum=1.0)
-    rest = 1 - probability
-    logs = torch.xlogy(probability, probability)
-    return rest**gamma - gamma * rest ** (gamma - 1) * logs
-
-
-def _check_probability(probability: Tensor) -> None:
     if not probability.is_floating_point():
         raise ValueError(f"probability must be a floating tensor, got {probability.dtype}")
-    if probability.numel() and not bool(((probability >= 0) & (probability <= 1)).all()):
-        low, high = (float(end) for end in torch.aminmax(probability))
-        raise ValueError(f"probability must lie in [0, 1], got {low} to {high}")
+    if not bool(((probability >= 0) & (probability <= 1)).all()):
+        span = f"{float(probability.min())} to {float(probability.max())}"
+        raise ValueError(f"probability must lie in [0, 1], got {span}")
+    fade = torch.as_tensor(-gap, dtype=probability.dtype).exp()
+    return 1 / (1 - probability + probability * fade)
