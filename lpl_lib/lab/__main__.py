@@ -114,14 +114,15 @@ def _stage(spec: Specification, stage: str, options: argparse.Namespace) -> int:
 
 def _show(spec: Specification, methods: list[str], ledger: Path) -> int:
     from lpl_lib.lab.fitness import marked
-    from lpl_lib.lab.tables import accuracies, origin
+    from lpl_lib.lab.tables import origin, summary, table
 
     runs = marked(spec, read(ledger), methods)
     if not runs:
         raise ValueError(
             f"no test run of {spec.name} is recorded yet: python -m lpl_lib.lab {spec.name}"
         )
-    shown = accuracies(runs, over=list(spec.methods)[:1])
+    frame = table(runs)
+    shown = summary(frame, list(spec.methods)[:1]).to_string() + frame.attrs["unfit"]
     print(f"{spec.title}\n\n{shown}\n\n{origin(runs)}")
     return 0
 

@@ -138,14 +138,6 @@ def summary(frame: pd.DataFrame, over: Sequence[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(out).set_index("method").rename_axis(None)
 
 
-def accuracies(runs: Sequence[Record], over: Sequence[str] = ()) -> str:
-    """Return :func:`summary` of records as text."""
-    if not runs:
-        return "no run is recorded yet"
-    frame = table(runs)
-    return summary(frame, over).to_string() + frame.attrs["unfit"]
-
-
 def best_first(frame: pd.DataFrame, by: str = "all") -> pd.DataFrame:
     """Return a :func:`table` sorted by methods' means, the highest first, ``by`` in front.
 
@@ -184,18 +176,6 @@ class Ranked:
             means = self.shown[name].str.split().str[0].astype(float)
             bold.loc[means == means.max(), name] = "<b>" + bold[name] + "</b>"
         return bold.to_html(escape=False, border=0) + self.note.replace("\n", "<br>")
-
-
-def differences(
-    runs: Sequence[Record],
-    over: Sequence[str] = ("cross-entropy", "LA"),
-    column: str = "all",
-) -> str:
-    """Return a text table of differences in points, paired by seed, to some methods."""
-    frame = table(runs)
-    frame["all"] = frame[column]
-    found = summary(frame, over)[[f"over {other}" for other in over]]
-    return found.to_string() + frame.attrs["unfit"]
 
 
 def origin(runs: Sequence[Record]) -> str:
