@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from lpl_lib.checks import check_count
 from lpl_lib.lab.data.images import LabelledImages
 from lpl_lib.lab.data.look import in_a_line, look_at, open_upright
-from lpl_lib.lab.data.splits import hold_out
+from lpl_lib.lab.data.subsets import hold_out
 
 TEST_SHARE = 0.2  # of a folder that has no test set of its own
 
