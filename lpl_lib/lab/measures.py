@@ -14,7 +14,7 @@ from lpl_lib.lab.data import LabelledImages
 from lpl_lib.lab.label_metrics import average_precision, f1_scores, tuned_thresholds
 from lpl_lib.lab.method import Method
 from lpl_lib.lab.plan import Run
-from lpl_lib.lab.problem import Problem, group_members
+from lpl_lib.lab.problem import Problem
 from lpl_lib.lab.shift import (
     accuracy_under,
     calibration_error,
@@ -157,8 +157,3 @@ MEASURES: dict[str, Callable[[Outcome], dict[str, Any]]] = {
     "shift": _shift,
     "signs": _signs,
 }
-
-
-def groups_of(outcome: Outcome) -> dict[str, list[int]]:
-    """Return head, medium and tail of a run."""
-    return group_members(outcome.problem.counts, outcome.run.spec.groups)

@@ -17,7 +17,7 @@ from lpl_lib.perturbations import Perturbation
 
 if TYPE_CHECKING:  # who asks for names and numbers needs no loop
     from lpl_lib.lab.data.images import LabelledImages
-    from lpl_lib.lab.training import Hook, Mixer, Sampler
+    from lpl_lib.lab.training import Hook, Sampler
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,13 @@ class Method:
 
     def additions(self, num_classes: int) -> dict[str, Any]:
         """Return what the training loop is to do besides, as its keyword arguments."""
-        return {
-            "at_epoch": self.at_epoch,
-            "sampler": self.sampler,
-            "mixer": self._mixer(num_classes),
-            "hook": self.hook,
-        }
-
-    def _mixer(self, num_classes: int) -> Mixer | None:
+        do = {"at_epoch": self.at_epoch, "sampler": self.sampler, "hook": self.hook}
         if not self.mixup:
-            return None
+            return do
         from timm.data.mixup import Mixup  # here, not above: it is slow to import
 
-        return Mixup(self.mixup, label_smoothing=0.0, num_classes=num_classes)
+        mixer = Mixup(self.mixup, label_smoothing=0.0, num_classes=num_classes)
+        return {**do, "mixer": mixer}
 
 
 def fuse(methods: Sequence[Method]) -> Method:

@@ -27,6 +27,7 @@ from lpl_lib.lab.specification import Data, Groups
 from lpl_lib.metrics import frequency_groups
 
 Source = tuple[LabelledImages, LabelledImages, list[str]]
+TEN = [str(digit) for digit in range(10)]
 
 
 @dataclass(frozen=True)
@@ -74,24 +75,18 @@ def load_problem(data: Data, seed: int, held_out: float = 0.0) -> Problem:
     draw = seed if data.draw == "seed" else data.draw
     if data.name == "canvases":
         sets = canvas_sets(draw)
-        scored = sets.validation if held_out else sets.test
-        labels = sets.train.targets.shape[1]
-        return Problem(
-            sets.train,
-            scored,
-            [str(k) for k in range(labels)],
-            sets.train.class_counts(labels),
-            validation=sets.validation,
+        scored, counts = (
+            sets.validation if held_out else sets.test,
+            sets.train.targets.sum(0),
         )
+        return Problem(sets.train, scored, TEN, counts.long(), validation=sets.validation)
     pool, scored, names = load_source(data, seed if data.split == "seed" else data.split)
     chosen = torch.arange(len(pool.targets))
     validation = meta = None
     if data.meta:
         first = [(pool.targets == c).nonzero()[: data.meta, 0] for c in range(len(names))]
         meta = pool.subset(torch.cat(first))
-        left = torch.ones(len(chosen), dtype=torch.bool)
-        left[torch.cat(first)] = False
-        chosen = chosen[left]
+        chosen = chosen[~torch.isin(chosen, torch.cat(first))]
     if held_out or data.held_out:
         kept, held = hold_out(pool.targets[chosen], held_out or data.held_out, draw)
         validation, chosen = pool.subset(chosen[held]), chosen[kept]
@@ -101,8 +96,7 @@ def load_problem(data: Data, seed: int, held_out: float = 0.0) -> Problem:
         chosen = chosen[tail]
     train = pool.subset(chosen)
     if meta is not None and data.with_meta:
-        parts = zip(train, meta, strict=True)
-        train = LabelledImages(*(torch.cat(pair) for pair in parts))
+        train = LabelledImages(*map(torch.cat, zip(train, meta, strict=True)))
     if data.noise:
         noisy = flip_labels(train.targets, len(names), data.noise, seed)
         train = LabelledImages(train.images, noisy)
@@ -123,15 +117,15 @@ def _source(
     name: str, split: int, place: str, size: int | None, skip_corrupt: bool, content: str
 ) -> Source:
     if name == "digits":
-        return *digits(seed=split), [str(c) for c in range(10)]
+        return *digits(seed=split), TEN
     if name == "folder":
         return read_parts(place, size=size, skip_corrupt=skip_corrupt)
     if name == "random":
         draw = torch.Generator().manual_seed(split)
         images = torch.randint(256, (600, 3, 32, 32), generator=draw, dtype=torch.uint8)
         both = LabelledImages(images, torch.arange(600) % 10)
-        parts = torch.arange(600).split([400, 200])
-        return both.subset(parts[0]), both.subset(parts[1]), [str(c) for c in range(10)]
+        train = torch.arange(600) < 400
+        return both.subset(train), both.subset(~train), TEN
     return cifar(name)  # type: ignore[arg-type]
 
 

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from lpl_lib.lab.checkpoint import Checkpoint
-from lpl_lib.lab.measures import MEASURES, Outcome, groups_of
+from lpl_lib.lab.measures import MEASURES, Outcome
 from lpl_lib.lab.method import Facts
 from lpl_lib.lab.methods import COSINE_SCALE, build_method, parts_of
 from lpl_lib.lab.models import Normalise, build_model, last_linear
 from lpl_lib.lab.plan import Run
-from lpl_lib.lab.problem import load_problem, save_indices
+from lpl_lib.lab.problem import group_members, load_problem, save_indices
 from lpl_lib.lab.provenance import provenance
 from lpl_lib.lab.records import append, read
 from lpl_lib.lab.scores import Record, class_mean
@@ -118,11 +118,9 @@ def execute(
         done = _train(outcome, checkpoint=checkpoint, until=until, progress=progress)
     diverged = not done.loss
     with deterministic():
-        scores = _scores(outcome, diverged)
-        measures: Record = {}
-        if not diverged and run.part == "test":
-            for name in spec.measures:
-                measures |= MEASURES[name](outcome)
+        scores, measures = _scores(outcome, diverged), Record()
+        for name in () if diverged or run.part != "test" else spec.measures:
+            measures |= MEASURES[name](outcome)
     wall = time.monotonic() - began
     if done.start_epoch < spec.recipe.epochs:  # with what earlier processes trained
         wall = max(wall, done.seconds)
@@ -137,7 +135,7 @@ def execute(
         "part": run.part,
         **scores,
         "counts": problem.counts.tolist(),
-        "groups": groups_of(outcome),
+        "groups": group_members(problem.counts, run.spec.groups),
         "train_loss": _short(done.loss[-1]) if done.loss else None,
         "diverged": diverged,
         "measures": measures,
@@ -225,13 +223,11 @@ def run_all(
 def _shared(run: Run) -> bool:
     """Whether another method of the experiment is scored on the same training."""
     task, names = run.spec.data.task, run.method.split(" + ")
-    late = {
-        name: entry.trains_as
+    return any(
+        entry.trains_as and (name in names or entry.trains_as in names)
         for method in run.spec.methods
         for name, entry in parts_of(method, task).items()
-        if entry.trains_as
-    }
-    return any(name in late or name in late.values() for name in names)
+    )
 
 
 def _keys(ledger: Path) -> set[str]:
