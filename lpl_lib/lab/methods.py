@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 import lpl_lib.lpl as pieces
+import lpl_lib.multilabel as ml
 from lpl_lib.base_losses import class_balanced_weights
 from lpl_lib.checks import Task
 from lpl_lib.isda import ISDA
-from lpl_lib.lab import label_methods as labels
 from lpl_lib.lab.method import Facts, Method, fuse
+from lpl_lib.lab.rebalancing import ClassAwareSampler, NegativeScale, Rebalanced
 from lpl_lib.lab.released import ReleasedWalk
 from lpl_lib.lab.rivals import GCL, Equalization, Seesaw
 from lpl_lib.lpl import LPL, Bound, RankSplit, Solver, Split
@@ -38,14 +39,14 @@ class Entry:
         cosine: it wants a cosine head.
         corrects_prior: it makes up for the classes' unequal shares. Two of these do it
             twice.
-        trains_as: the method that it differs from at test time only.
+        late: it differs from plain training at test time only.
     """
 
     make: Callable[..., Any]
     fixed: dict[str, Any] = field(default_factory=dict)
     cosine: bool = False
     corrects_prior: bool = False
-    trains_as: str | None = None
+    late: bool = False
 
     @property
     def parameters(self) -> list[str]:
@@ -193,6 +194,48 @@ def mix_up(facts: Facts, alpha: float = 0.2) -> Method:
     return Method(mixup=alpha)
 
 
+def bce(facts: Facts) -> Method:
+    """Binary cross-entropy, a mean over images and"""
+    return Method(task="multilabel")
+
+
+def asl(facts: Facts, gamma_negative: float = 4.0, gamma_positive: float = 1.0) -> Method:
+    """:class:`~lpl_lib.AsymmetricLoss`."""
+    loss = ml.AsymmetricLoss(gamma_negative, gamma_positive)
+    return Method(base_loss=loss, task="multilabel")
+
+
+def class_aware(targets: Tensor, draw: torch.Generator) -> Tensor:
+    """Order of a :class:`~lpl_lib.lab.rebalancing.ClassAwareSampler` of as many images."""
+    seed = int(torch.randint(2**31, (), generator=draw))
+    sampler = ClassAwareSampler(targets, length=len(targets), seed=seed)
+    return torch.tensor([*sampler])
+
+
+def label_adjustment(facts: Facts, tau: float = 1.0) -> Method:
+    """:class:`~lpl_lib.MultilabelLogitAdjustment`."""
+    shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, tau)
+    return Method(shift, task="multilabel")
+
+
+def balanced_focal(
+    facts: Facts, kappa: float = 0.05, scale: float = 5.0, mu: float = 0.3
+) -> Method:
+    """The distribution-balanced focal loss: a bias (negative-tolerant), ``NegativeScale``,
+    re-balanced, with class-aware sampling."""
+    shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, kappa / scale)
+    focal = NegativeScale(ml.MultilabelFocalLoss(gamma=2.0, balance=2.0), scale)
+    base = Rebalanced(facts.counts, focal, mu=mu)
+    return Method(shift, base_loss=base, sampler=class_aware, task="multilabel")
+
+
+def label_lpl(facts: Facts, majority: float = 1.0, minority: float = 0.0) -> Method:
+    """:class:`~lpl_lib.MultilabelLPL` with :class:`~lpl_lib.multilabel.PriorBound`."""
+    facts_of = facts.counts, facts.num_samples
+    bound = ml.PriorBound(*facts_of, majority, minority)
+    return Method(ml.MultilabelLPL(*facts_of, bound=bound), task="multilabel")
+
+
 _FIXED = {"extra": 0.0}
 _COLUMNS = {"norms": "columns"}
 
@@ -209,9 +252,7 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "LDAM-DRW": Entry(ldam_drw, cosine=True),
         "LA": Entry(LogitAdjustment, {"shift": 0.0}, corrects_prior=True),
         "LA with a margin": Entry(margin_adjustment, corrects_prior=True),
-        "post-hoc LA": Entry(
-            posthoc_adjustment, corrects_prior=True, trains_as="cross-entropy"
-        ),
+        "post-hoc LA": Entry(posthoc_adjustment, corrects_prior=True, late=True),
         "VS": Entry(VS, corrects_prior=True),
         "equalization": Entry(Equalization, corrects_prior=True),
         "seesaw": Entry(Seesaw, corrects_prior=True),
@@ -231,11 +272,11 @@ METHODS: dict[Task, dict[str, Entry]] = {
         ),
     },
     "multilabel": {
-        "BCE": Entry(labels.bce),
-        "ASL": Entry(labels.asl),
-        "LA": Entry(labels.label_adjustment, corrects_prior=True),
-        "DB-Focal": Entry(labels.balanced_focal),
-        "LPL": Entry(labels.label_lpl),
+        "BCE": Entry(bce),
+        "ASL": Entry(asl),
+        "LA": Entry(label_adjustment, corrects_prior=True),
+        "DB-Focal": Entry(balanced_focal),
+        "LPL": Entry(label_lpl),
     },
 }
 """All methods by task and name; sums of them, ``A + B``, are methods too.
@@ -260,6 +301,17 @@ def parts_of(name: str, task: Task = "multiclass") -> dict[str, Entry]:
                 f"{name!r}"
             )
     return {part: known[part] for part in names}
+
+
+def trained_part(name: str, task: Task = "multiclass") -> str:
+    """Return the method without what plays no part in its training.
+
+    >>> trained_part("post-hoc LA + LPL"), trained_part("post-hoc LA")
+    ('LPL', 'cross-entropy')
+    """
+    plain = next(iter(METHODS[task]))  # adds nothing to others
+    found = parts_of(name, task).items()
+    return " + ".join(p for p, entry in found if not entry.late and p != plain) or plain
 
 
 def hyper_parameters(name: str, task: Task = "multiclass") -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from lpl_lib.lab.methods import METHODS, hyper_parameters, parts_of
+from lpl_lib.lab.methods import hyper_parameters, trained_part
 from lpl_lib.lab.scores import Record, as_text, class_mean, digest
 from lpl_lib.lab.specification import Params, Specification
 
@@ -94,12 +94,7 @@ class Run:
     def training_key(self) -> str:
         """The name of the checkpoint, which methods that differ at test time only share."""
         config, task = self.config, self.spec.data.task
-        names = [
-            entry.trains_as or name for name, entry in parts_of(self.method, task).items()
-        ]
-        plain = next(iter(METHODS[task]))  # adds nothing to others
-        names = [name for name in names if name != plain] or [plain]
-        config["method"] = " + ".join(names)
+        config["method"] = trained_part(self.method, task)
         known = hyper_parameters(config["method"], task)
         config["params"] = {k: v for k, v in config["params"].items() if k in known}
         return digest(config)

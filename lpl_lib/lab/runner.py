@@ -16,7 +16,7 @@ from torch import nn
 from lpl_lib.lab.checkpoint import Checkpoint
 from lpl_lib.lab.measures import MEASURES, Outcome
 from lpl_lib.lab.method import Facts
-from lpl_lib.lab.methods import COSINE_SCALE, build_method, parts_of
+from lpl_lib.lab.methods import COSINE_SCALE, build_method, parts_of, trained_part
 from lpl_lib.lab.models import Normalise, build_model, last_linear
 from lpl_lib.lab.plan import Run
 from lpl_lib.lab.problem import group_members, load_problem, save_indices
@@ -92,20 +92,14 @@ def _train(outcome: Outcome, **options: Any) -> Trained:
     )
 
 
-def execute(
-    run: Run,
-    *,
-    checkpoint: Checkpoint | None = None,
-    until: float | None = None,
-    cpu: bool = False,
-    progress: bool | None = None,
-) -> Record:
+def execute(run: Run, *, cpu: bool = False, **options: Any) -> Record:
     """Do a run, or finish one that was interrupted; return its record.
 
     Args:
         run: what is done.
-        checkpoint, until, progress: of :func:`lpl_lib.lab.training.train`.
         cpu: stay on the CPU although there is a GPU.
+        options: ``checkpoint``, ``until``, ``progress`` of
+            :func:`lpl_lib.lab.training.train`.
 
     Raises:
         ValueError, RuntimeError, OSError: from data, checkpoint or training, as they are.
@@ -115,7 +109,7 @@ def execute(
     outcome = prepare(run, device)
     spec, problem, done = run.own_spec, outcome.problem, Trained()
     with contextlib.suppress(DivergedError):  # an outcome like others: no image is right
-        done = _train(outcome, checkpoint=checkpoint, until=until, progress=progress)
+        done = _train(outcome, **options)
     diverged = not done.loss
     with deterministic():
         scores, measures = _scores(outcome, diverged), Record()
@@ -193,12 +187,10 @@ def run_all(
             say("time is up; the same command goes on")
             break
         ledger = results / f"{run.spec.name}.jsonl"
-        if run.key in _keys(ledger):
-            continue
         path = checkpoints / f"{run.training_key}.pt"
         try:
             with FileLock(path.with_suffix(".lock"), timeout=0):
-                if run.key in _keys(ledger):  # recorded since we looked
+                if run.key in {record["key"] for record in read(ledger)}:
                     continue
                 checkpoint = Checkpoint(path, run.training_key)
                 record = execute(run, checkpoint=checkpoint, until=until, **options)
@@ -222,16 +214,10 @@ def run_all(
 
 def _shared(run: Run) -> bool:
     """Whether another method of the experiment is scored on the same training."""
-    task, names = run.spec.data.task, run.method.split(" + ")
-    return any(
-        entry.trains_as and (name in names or entry.trains_as in names)
-        for method in run.spec.methods
-        for name, entry in parts_of(method, task).items()
-    )
-
-
-def _keys(ledger: Path) -> set[str]:
-    return {record["key"] for record in read(ledger)}
+    task = run.spec.data.task
+    others = set(run.spec.methods) - {run.method}
+    own = trained_part(run.method, task)
+    return any(trained_part(other, task) == own for other in others)
 
 
 def _short(value: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from lpl_lib.lab.data.images import LabelledImages
@@ -36,12 +35,8 @@ def digits(
         raise ValueError(f"test_share must lie between 0 and 1, got {test_share}")
     pixels, labels = load_digits(return_X_y=True)
     images = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
-    targets = torch.tensor(labels, dtype=torch.int64)
+    everything = LabelledImages(images, torch.tensor(labels, dtype=torch.int64))
     train, test = train_test_split(
-        np.arange(len(labels)), test_size=test_share, random_state=seed, stratify=labels
+        torch.arange(len(labels)), test_size=test_share, random_state=seed, stratify=labels
     )
-    everything = LabelledImages(images, targets)
-    return (
-        everything.subset(torch.as_tensor(train)),
-        everything.subset(torch.as_tensor(test)),
-    )
+    return everything.subset(train), everything.subset(test)

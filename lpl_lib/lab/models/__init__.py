@@ -1,7 +1,7 @@
 """Networks: from a few thousand parameters for digits to those of the paper."""
 
 from lpl_lib.lab.models.by_name import build_model as build_model
-from lpl_lib.lab.models.canvas import CanvasNet as CanvasNet
+from lpl_lib.lab.models.convolutional import CanvasNet as CanvasNet
 from lpl_lib.lab.models.convolutional import SmallConvNet as SmallConvNet
 from lpl_lib.lab.models.heads import CosineLinear as CosineLinear
 from lpl_lib.lab.models.heads import Normalise as Normalise

@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from lpl_lib.lab.models.canvas import CanvasNet
-from lpl_lib.lab.models.convolutional import SmallConvNet
+from lpl_lib.lab.models.convolutional import CanvasNet, SmallConvNet
 from lpl_lib.lab.models.heads import CosineLinear, last_linear
 from lpl_lib.lab.models.residual import CifarResNet
 
