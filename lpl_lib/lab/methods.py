@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -324,6 +324,16 @@ def hyper_parameters(name: str, task: Task = "multiclass") -> list[str]:
     return list(dict.fromkeys(p for entry in entries for p in entry.parameters))
 
 
+def check_parameters(name: str, parameters: Iterable[str], task: Task) -> None:
+    """Raise a ``ValueError`` if a method is unknown or has not these hyper-parameters."""
+    known = hyper_parameters(name, task)
+    for parameter in parameters:
+        if parameter not in known:
+            raise ValueError(
+                f"method {name!r} has no hyper-parameter {parameter!r}: it has {known}"
+            )
+
+
 def build_method(
     name: str, facts: Facts, task: Task = "multiclass", **parameters: Any
 ) -> Method:
@@ -348,12 +358,7 @@ def build_method(
     ...
     ValueError: method 'LA' has no hyper-parameter 'taw': it has ['tau']
     """
-    known = hyper_parameters(name, task)
-    for parameter in parameters:
-        if parameter not in known:
-            raise ValueError(
-                f"method {name!r} has no hyper-parameter {parameter!r}: it has {known}"
-            )
+    check_parameters(name, parameters, task)
     made = []
     for entry in parts_of(name, task).values():
         own = {p: v for p, v in parameters.items() if p in entry.parameters}

@@ -41,11 +41,9 @@ class Run:
     def own_spec(self) -> Specification:
         """The experiment as this run has it."""
         spec = self.spec.with_settings(self.params)
-        search = spec.search if self.part == "validation" else None
-        if search and search.epochs:
-            recipe = spec.recipe.over(search.epochs)
-            spec = msgspec.structs.replace(spec, recipe=recipe)
-        return spec
+        if self.part == "test" or not (spec.search and spec.search.epochs):
+            return spec
+        return msgspec.structs.replace(spec, recipe=spec.recipe.over(spec.search.epochs))
 
     @property
     def own_params(self) -> Params:
@@ -55,9 +53,8 @@ class Run:
     @property
     def held_out(self) -> float:
         """Share of the training set that a trial run is scored on."""
-        if self.part == "test":
-            return 0.0
-        return self.spec.search.share if self.spec.search else 0.2
+        share = self.spec.search.share if self.spec.search else 0.2
+        return share if self.part == "validation" else 0.0
 
     @property
     def config(self) -> dict[str, Any]:
@@ -65,14 +62,13 @@ class Run:
         spec = self.own_spec
         data = msgspec.to_builtins(spec.data)
         del data["label"]
-        for drawn in ("draw", "split"):
-            if data.get(drawn) == "seed":
-                data[drawn] = self.seed
-        if data.pop("path", None):
+        folder = data.pop("path", None)
+        data = {name: self.seed if v == "seed" else v for name, v in data.items()}
+        if folder:
             from lpl_lib.lab.data import data_folder
             from lpl_lib.lab.data.tree import folder_digest
 
-            data["identity"] = folder_digest(data_folder() / spec.data.path)
+            data["identity"] = folder_digest(data_folder() / folder)
         return {
             "data": data,
             "model": dict(spec.model),
@@ -120,11 +116,9 @@ def candidates(spec: Specification, method: str) -> list[list[Params]]:
 
 def search_runs(spec: Specification, methods: Iterable[str]) -> list[Run]:
     """Return the trial runs: each candidate of each method, seed by seed."""
-    if spec.search is None:
-        return []
     return [
         Run(spec, method, params, seed, "validation", "trial")
-        for seed in spec.search.seeds
+        for seed in (spec.search.seeds if spec.search else ())
         for method in methods
         for choices in candidates(spec, method)
         for params in choices
@@ -156,7 +150,6 @@ def choose(
             f"{method}: {missing} of {len(trials)} trial runs are missing: run "
             f"python -m lpl_lib.lab {spec.name} --search --methods '{method}'"
         )
-    scores = [class_mean(by_key[trial.key]) for trial in trials]
     found = []
     for choices in candidates(spec, method):
         if len(choices) == 1:
@@ -164,8 +157,7 @@ def choose(
             continue
         means = []
         for params in choices:
-            pairs = zip(trials, scores, strict=True)
-            own = [score for trial, score in pairs if trial.params == params]
+            own = [class_mean(by_key[t.key]) for t in trials if t.params == params]
             means.append(sum(own) / len(own))
         best = choices[means.index(max(means))]
         how = (

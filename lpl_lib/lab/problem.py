@@ -9,17 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lpl_lib.lab.data import (
-    LabelledImages,
-    canvas_sets,
-    checksum,
-    cifar,
-    data_folder,
-    digits,
-    flip_labels,
-    hold_out,
-    long_tail_indices,
-)
+from lpl_lib.lab import data as sets
+from lpl_lib.lab.data import LabelledImages, checksum, data_folder
 from lpl_lib.lab.data.folder import read_parts
 from lpl_lib.lab.data.tree import folder_digest
 from lpl_lib.lab.files import write_whole
@@ -74,12 +65,10 @@ def load_problem(data: Data, seed: int, held_out: float = 0.0) -> Problem:
     """
     draw = seed if data.draw == "seed" else data.draw
     if data.name == "canvases":
-        sets = canvas_sets(draw)
-        scored, counts = (
-            sets.validation if held_out else sets.test,
-            sets.train.targets.sum(0),
-        )
-        return Problem(sets.train, scored, TEN, counts.long(), validation=sets.validation)
+        found = sets.canvas_sets(draw)
+        scored = found.validation if held_out else found.test
+        counts = found.train.class_counts(len(TEN))
+        return Problem(found.train, scored, TEN, counts, validation=found.validation)
     pool, scored, names = load_source(data, seed if data.split == "seed" else data.split)
     chosen = torch.arange(len(pool.targets))
     validation = meta = None
@@ -88,17 +77,17 @@ def load_problem(data: Data, seed: int, held_out: float = 0.0) -> Problem:
         meta = pool.subset(torch.cat(first))
         chosen = chosen[~torch.isin(chosen, torch.cat(first))]
     if held_out or data.held_out:
-        kept, held = hold_out(pool.targets[chosen], held_out or data.held_out, draw)
+        kept, held = sets.hold_out(pool.targets[chosen], held_out or data.held_out, draw)
         validation, chosen = pool.subset(chosen[held]), chosen[kept]
         scored = validation if held_out else scored
     if data.imbalance_ratio > 1:
-        tail = long_tail_indices(pool.targets[chosen], data.imbalance_ratio, seed=draw)
+        tail = sets.long_tail_indices(pool.targets[chosen], data.imbalance_ratio, seed=draw)
         chosen = chosen[tail]
     train = pool.subset(chosen)
     if meta is not None and data.with_meta:
         train = LabelledImages(*map(torch.cat, zip(train, meta, strict=True)))
     if data.noise:
-        noisy = flip_labels(train.targets, len(names), data.noise, seed)
+        noisy = sets.flip_labels(train.targets, len(names), data.noise, seed)
         train = LabelledImages(train.images, noisy)
     # noise may leave a class without an image
     counts = train.class_counts(len(names)).clamp(min=1)
@@ -117,7 +106,7 @@ def _source(
     name: str, split: int, place: str, size: int | None, skip_corrupt: bool, content: str
 ) -> Source:
     if name == "digits":
-        return *digits(seed=split), TEN
+        return *sets.digits(seed=split), TEN
     if name == "folder":
         return read_parts(place, size=size, skip_corrupt=skip_corrupt)
     if name == "random":
@@ -126,7 +115,7 @@ def _source(
         both = LabelledImages(images, torch.arange(600) % 10)
         train = torch.arange(600) < 400
         return both.subset(train), both.subset(~train), TEN
-    return cifar(name)  # type: ignore[arg-type]
+    return sets.cifar(name)  # type: ignore[arg-type]
 
 
 def group_members(counts: Tensor, groups: Groups | None) -> dict[str, list[int]]:

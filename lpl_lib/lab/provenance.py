@@ -59,22 +59,14 @@ def commit() -> str | None:
 
     ``None`` where it is no checkout, also if it is installed inside of another one.
     """
-    asked = (
-        ["ls-files", "--error-unmatch", "--", Path(__file__).name],
-        ["rev-parse", "HEAD"],
-        ["status", "--porcelain", "--", "."],
-    )
     try:
-        answers = [
-            subprocess.run(
-                ["git", "-C", str(Path(__file__).parent), *arguments],
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout.strip()
-            for arguments in asked
-        ]
+        _git("ls-files", "--error-unmatch", "--", Path(__file__).name)
+        return _git("rev-parse", "HEAD") + "+" * bool(_git("status", "--porcelain", "."))
     except (OSError, subprocess.CalledProcessError):
         return None
-    _, head, changes = answers
-    return head + "+" * bool(changes)
+
+
+def _git(*words: str) -> str:
+    here = Path(__file__).parent
+    done = subprocess.run(["git", *words], cwd=here, check=True, capture_output=True)
+    return done.stdout.decode().strip()

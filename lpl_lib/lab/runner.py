@@ -40,14 +40,11 @@ def prepare(run: Run, device: torch.device | str = "cpu") -> Outcome:
     options = dict(spec.model)
     name, images = options.pop("name"), problem.train.images
     cosine = any(entry.cosine for entry in parts_of(run.method, task).values())
+    scale = COSINE_SCALE if cosine else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         net = build_model(
-            name,
-            len(problem.names),
-            images.shape[1],
-            cosine_scale=COSINE_SCALE if cosine else None,
-            **options,
+            name, len(problem.names), images.shape[1], cosine_scale=scale, **options
         )
         if images.dtype == torch.uint8:
             net = nn.Sequential(Normalise(images), net)
@@ -79,17 +76,10 @@ def trained(run: Run, device: torch.device | str = "cpu", **options: Any) -> Out
 
 
 def _train(outcome: Outcome, **options: Any) -> Trained:
-    method, run = outcome.method, outcome.run
-    return train(
-        outcome.net,
-        method.criterion,
-        outcome.problem.train,
-        run.own_spec.recipe,
-        seed=run.seed,
-        title=str(run),
-        **method.additions(len(outcome.problem.names)),
-        **options,
-    )
+    method, run, problem = outcome.method, outcome.run, outcome.problem
+    options |= method.additions(len(problem.names)) | {"seed": run.seed, "title": str(run)}
+    recipe = run.own_spec.recipe
+    return train(outcome.net, method.criterion, problem.train, recipe, **options)
 
 
 def execute(run: Run, *, cpu: bool = False, **options: Any) -> Record:

@@ -42,24 +42,16 @@ def table(records: Iterable[Record], part: str = "test") -> pd.DataFrame:
         if record["part"] != part:
             continue
         scores, recipe = class_scores(record), record.get("recipe")
+        row = {name: record[name] for name in FACTS} | {"params": as_text(record["params"])}
+        row["all"] = sum(scores) / len(scores)
+        for name, members in record["groups"].items():
+            row[name] = sum(scores[c] for c in members) / len(members)
+        rows.append(row | {"train": train_mean(record)})
         if record.get("diverged"):
-            unfit[f"{record['method']}, seed {record['seed']}: diverged, counted as 0"] = (
-                None
-            )
+            said = f"{record['method']}, seed {record['seed']}: diverged, counted as 0"
+            unfit[said] = None
         if recipe and recipe.fit is False:
             unfit[f"{record['experiment']}: recipe {recipe}"] = None
-        rows.append(
-            {
-                **{name: record[name] for name in FACTS},
-                "params": as_text(record["params"]),
-                "all": sum(scores) / len(scores),
-                **{
-                    name: sum(scores[c] for c in members) / len(members)
-                    for name, members in record["groups"].items()
-                },
-                "train": train_mean(record),
-            }
-        )
     frame = pd.DataFrame(rows)
     frame.attrs["unfit"] = "".join(f"\n{said}" for said in unfit)
     return frame

@@ -70,13 +70,9 @@ def cifar(
             f"into {place} (remove what is left of an older copy), or name the folder "
             f"that holds it in the environment variable {DATA_VARIABLE}"
         ) from error
-    train, test = (
-        LabelledImages(
-            torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(),
-            torch.tensor(part.targets),
-        )
-        for part in sets
-    )
+    images = [torch.from_numpy(part.data.transpose(0, 3, 1, 2).copy()) for part in sets]
+    targets = [torch.tensor(part.targets) for part in sets]
+    train, test = map(LabelledImages, images, targets)
     return train, test, list(sets[0].classes)
 
 
