@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lpl_lib.lab import training
 from lpl_lib.lab.checkpoint import Checkpoint
 from lpl_lib.lab.measures import MEASURES, Outcome
 from lpl_lib.lab.method import Facts
@@ -23,14 +24,6 @@ from lpl_lib.lab.problem import group_members, load_problem, save_indices
 from lpl_lib.lab.provenance import provenance
 from lpl_lib.lab.records import append, read
 from lpl_lib.lab.scores import Record, class_mean
-from lpl_lib.lab.training import (
-    DivergedError,
-    PausedError,
-    Trained,
-    best_device,
-    deterministic,
-    train,
-)
 
 
 def prepare(run: Run, device: torch.device | str = "cpu") -> Outcome:
@@ -75,11 +68,11 @@ def trained(run: Run, device: torch.device | str = "cpu", **options: Any) -> Out
     return outcome
 
 
-def _train(outcome: Outcome, **options: Any) -> Trained:
+def _train(outcome: Outcome, **options: Any) -> training.Trained:
     method, run, problem = outcome.method, outcome.run, outcome.problem
     options |= method.additions(len(problem.names)) | {"seed": run.seed, "title": str(run)}
     recipe = run.own_spec.recipe
-    return train(outcome.net, method.criterion, problem.train, recipe, **options)
+    return training.train(outcome.net, method.criterion, problem.train, recipe, **options)
 
 
 def execute(run: Run, *, cpu: bool = False, **options: Any) -> Record:
@@ -95,13 +88,14 @@ def execute(run: Run, *, cpu: bool = False, **options: Any) -> Record:
         ValueError, RuntimeError, OSError: from data, checkpoint or training, as they are.
     """
     began = time.monotonic()
-    device = torch.device("cpu") if cpu else best_device()
+    device = torch.device("cpu") if cpu else training.best_device()
     outcome = prepare(run, device)
-    spec, problem, done = run.own_spec, outcome.problem, Trained()
-    with contextlib.suppress(DivergedError):  # an outcome like others: no image is right
+    spec, problem, done = run.own_spec, outcome.problem, training.Trained()
+    # to diverge is an outcome like others: no image is right
+    with contextlib.suppress(training.DivergedError):
         done = _train(outcome, **options)
     diverged = not done.loss
-    with deterministic():
+    with training.deterministic():
         scores, measures = _scores(outcome, diverged), Record()
         for name in () if diverged or run.part != "test" else spec.measures:
             measures |= MEASURES[name](outcome)
@@ -193,7 +187,7 @@ def run_all(
                     checkpoint.remove()
         except Timeout:
             continue
-        except PausedError as pause:
+        except training.PausedError as pause:
             say(str(pause))
             break
         score = f"{class_mean(record):.1f} %"

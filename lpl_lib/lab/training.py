@@ -26,7 +26,6 @@ from lpl_lib.lab.augment import crop_and_flip, draw
 from lpl_lib.lab.checkpoint import Checkpoint
 from lpl_lib.lab.data.images import LabelledImages
 from lpl_lib.lab.recipe import Recipe
-from lpl_lib.lab.schedules import rate_factor
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Sampler = Callable[[Tensor, torch.Generator], Tensor]
@@ -291,7 +290,7 @@ def _one_epoch(
         draws = [part.to(device) for part in drawn]
     sums = torch.zeros(2, device=device)  # of losses, and images
     for number, chosen in enumerate(batches, epoch * len(batches)):
-        rate = recipe.lr * rate_factor(recipe, number, len(batches))
+        rate = recipe.lr * recipe.rate_factor(number, len(batches))
         images = data.images[chosen]
         if augmented:
             own = [part[chosen] for part in draws]

@@ -56,24 +56,25 @@ def look_through(folder: str | Path) -> tuple[list[tuple[str, str, Path]], list[
     found: list[tuple[str, str, Path]] = []
     names = []
     for part, root in used.items():
-        classes: dict[str, list[Path]] = {}
-        for path in inside[root][0]:
-            name = normalize("NFC", path.name)  # macOS takes letters and accents apart
-            classes.setdefault(name, []).extend(_below(path, inside))
         for here in (root, *inside[root][0]):
             if len(nested := _splits(inside[here][0])) > 1:
                 _refuse(here, nested)
-        empty = sorted(name for name, files in classes.items() if not files)
-        if part == "test":
-            classes, empty = {name: f for name, f in classes.items() if f}, []
-        if empty or len(classes) < (1 if part == "test" else 2):
+        rows = [
+            (part, _class_name(here.relative_to(root)), file)
+            for here, (_, files) in inside.items()
+            if root in here.parents
+            for file in files
+        ]
+        full = {name for _, name, _ in rows}
+        empty = sorted({_class_name(Path(path.name)) for path in inside[root][0]} - full)
+        if len(full) < (1 if part == "test" else 2) or (empty and part != "test"):
             raise ValueError(
                 "folder must have at least two subfolders, one a class, images in each, "
-                f"got {len(classes)}, {empty} of them empty, in {root}"
+                f"got {len(full) + len(empty)}, {empty} of them empty, in {root}"
             )
         unread += inside[root][1]
-        found += [(part, name, file) for name in sorted(classes) for file in classes[name]]
-        names.append(classes.keys())
+        found += sorted(rows, key=lambda row: row[1])
+        names.append(full)
     if not names[0] >= names[-1]:
         raise ValueError(
             f"test of {place} must have no class that train has not, but in train only are "
@@ -139,9 +140,8 @@ def walk_folder(place: str | Path) -> tuple[Inside, list[Path]]:
     return inside, unread
 
 
-def _below(folder: Path, inside: Inside) -> list[Path]:
-    folders, files = inside[folder]
-    return files + [file for inner in folders for file in _below(inner, inside)]
+def _class_name(path: Path) -> str:
+    return normalize("NFC", path.parts[0])  # macOS takes letters and accents apart
 
 
 def _passed_over(folder: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lpl_lib.checks import check_count
-from lpl_lib.lab.data.canvases import CELL
+from lpl_lib.lab.data.scans import CELL
 
 
 class HeadedNet(nn.Module):
