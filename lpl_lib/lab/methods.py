@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 
 import lpl_lib.lpl as pieces
 import lpl_lib.multilabel as ml
-from lpl_lib.base_losses import class_balanced_weights
-from lpl_lib.checks import Task
+from lpl_lib.base_losses import FocalLoss, class_balanced_weights
+from lpl_lib.checks import BaseLoss, Task
 from lpl_lib.isda import ISDA
 from lpl_lib.lab.method import Facts, Method, fuse
 from lpl_lib.lab.rebalancing import ClassAwareSampler, NegativeScale, Rebalanced
@@ -62,18 +63,19 @@ class Entry:
 
 
 def plain(facts: Facts) -> Method:
-    """Plain cross-entropy."""
+    """Plain cross-entropy, of several labels a mean over images and labels."""
     return Method()
 
 
 def focal(facts: Facts, gamma: float = 1.0) -> Method:
     """:class:`~lpl_lib.FocalLoss`."""
-    return Method(gamma=gamma)
+    return Method(base=partial(FocalLoss, gamma))
 
 
 def smoothing(facts: Facts, smoothing: float = 0.1) -> Method:
     """Label smoothing."""
-    return Method(smoothing=smoothing)
+    smoothed = partial(nn.CrossEntropyLoss, label_smoothing=smoothing)
+    return Method(base=smoothed)
 
 
 def class_balanced(facts: Facts, beta: float = 0.9999) -> Method:
@@ -94,7 +96,18 @@ def ldam_drw(
         base.weight.copy_(torch.ones_like(weights) if deferred else weights)
 
     margins = LDAM(facts.counts, max_margin, COSINE_SCALE)
-    return Method(margins, base_loss=base, at_epoch=(at_epoch,))
+    return Method(margins, _alone(base), at_epoch=(at_epoch,))
+
+
+def _alone(base: BaseLoss) -> Callable[[Tensor | None], BaseLoss]:
+    """A base loss that takes no class weights."""
+
+    def make(weight: Tensor | None) -> BaseLoss:
+        if weight is not None:
+            raise ValueError(f"class weights do not fuse with {type(base).__name__} here")
+        return base
+
+    return make
 
 
 def margin_adjustment(facts: Facts, tau: float = 1.0, share: float = -0.5) -> Method:
@@ -110,8 +123,6 @@ def posthoc_adjustment(facts: Facts, tau: float = 1.0) -> Method:
 
 def isda(facts: Facts, strength: float = 0.5) -> Method:
     """:class:`~lpl_lib.ISDA`, its strength raised linearly from 0 during training."""
-    if facts.head is None:
-        raise ValueError("head must be the net's last layer for ISDA, got None")
     augmented = ISDA(facts.head, strength)
 
     def at_epoch(share: float) -> None:
@@ -162,9 +173,8 @@ def lpl(
             rank.signs.clamp_(low, high)
         if extra:
             bound = pieces.FrequencyBound(counts, epsilon, extra)
-    chosen: Solver | str = (
-        pieces.Algorithm1(step_size) if solver == "algorithm1" else solver
-    )
+    ours: dict[str, Solver] = {"algorithm1": pieces.Algorithm1(step_size)}
+    chosen = ours.get(solver, solver)
     return Method(LPL(len(counts), bound, split=division, solver=chosen))
 
 
@@ -194,15 +204,9 @@ def mix_up(facts: Facts, alpha: float = 0.2) -> Method:
     return Method(mixup=alpha)
 
 
-def bce(facts: Facts) -> Method:
-    """Binary cross-entropy, a mean over images and"""
-    return Method(task="multilabel")
-
-
 def asl(facts: Facts, gamma_negative: float = 4.0, gamma_positive: float = 1.0) -> Method:
     """:class:`~lpl_lib.AsymmetricLoss`."""
-    loss = ml.AsymmetricLoss(gamma_negative, gamma_positive)
-    return Method(base_loss=loss, task="multilabel")
+    return Method(base=_alone(ml.AsymmetricLoss(gamma_negative, gamma_positive)))
 
 
 def class_aware(targets: Tensor, draw: torch.Generator) -> Tensor:
@@ -214,8 +218,7 @@ def class_aware(targets: Tensor, draw: torch.Generator) -> Tensor:
 
 def label_adjustment(facts: Facts, tau: float = 1.0) -> Method:
     """:class:`~lpl_lib.MultilabelLogitAdjustment`."""
-    shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, tau)
-    return Method(shift, task="multilabel")
+    return Method(ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, tau))
 
 
 def balanced_focal(
@@ -226,17 +229,16 @@ def balanced_focal(
     shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, kappa / scale)
     focal = NegativeScale(ml.MultilabelFocalLoss(gamma=2.0, balance=2.0), scale)
     base = Rebalanced(facts.counts, focal, mu=mu)
-    return Method(shift, base_loss=base, sampler=class_aware, task="multilabel")
+    return Method(shift, _alone(base), sampler=class_aware)
 
 
 def label_lpl(facts: Facts, majority: float = 1.0, minority: float = 0.0) -> Method:
     """:class:`~lpl_lib.MultilabelLPL` with :class:`~lpl_lib.multilabel.PriorBound`."""
     facts_of = facts.counts, facts.num_samples
     bound = ml.PriorBound(*facts_of, majority, minority)
-    return Method(ml.MultilabelLPL(*facts_of, bound=bound), task="multilabel")
+    return Method(ml.MultilabelLPL(*facts_of, bound=bound))
 
 
-_FIXED = {"extra": 0.0}
 _COLUMNS = {"norms": "columns"}
 
 METHODS: dict[Task, dict[str, Entry]] = {
@@ -259,10 +261,10 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "GCL": Entry(GCL, {"scale": COSINE_SCALE}, cosine=True, corrects_prior=True),
         "ISDA": Entry(isda),
         "LPL": Entry(lpl),
-        "LPL, fixed": Entry(lpl, _FIXED),
+        "LPL, fixed": Entry(lpl, {"extra": 0.0}),
         "LPL, linf": Entry(lpl, {"solver": "linf"}),
         "LPL, by confidence": Entry(
-            lpl, _FIXED | {"split": "confidence", "solver": "linf"}
+            lpl, {"extra": 0.0, "split": "confidence", "solver": "linf"}
         ),
         "LPL, learned": Entry(learned_split),
         "released walk": Entry(ReleasedWalk, {"norms": "rows", "through": False}),
@@ -272,7 +274,7 @@ METHODS: dict[Task, dict[str, Entry]] = {
         ),
     },
     "multilabel": {
-        "BCE": Entry(bce),
+        "BCE": Entry(plain),
         "ASL": Entry(asl),
         "LA": Entry(label_adjustment, corrects_prior=True),
         "DB-Focal": Entry(balanced_focal),
@@ -363,4 +365,4 @@ def build_method(
     for entry in parts_of(name, task).values():
         own = {p: v for p, v in parameters.items() if p in entry.parameters}
         made.append(entry.build(facts, **own))
-    return fuse(made)
+    return fuse(made, task)

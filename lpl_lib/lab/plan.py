@@ -11,9 +11,7 @@ import msgspec
 
 from lpl_lib.lab.methods import hyper_parameters, trained_part
 from lpl_lib.lab.scores import Record, as_text, class_mean, digest
-from lpl_lib.lab.specification import Params, Specification
-
-Part = Literal["test", "validation"]
+from lpl_lib.lab.specification import Params, Search, Specification
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Run:
     method: str
     params: Params = field(default_factory=dict)
     seed: int = 0
-    part: Part = "test"
+    part: Literal["test", "validation"] = "test"
     chosen_by: str = field(default="", compare=False)
 
     @property
@@ -53,8 +51,7 @@ class Run:
     @property
     def held_out(self) -> float:
         """Share of the training set that a trial run is scored on."""
-        share = self.spec.search.share if self.spec.search else 0.2
-        return share if self.part == "validation" else 0.0
+        return (self.spec.search or Search()).share if self.part == "validation" else 0.0
 
     @property
     def config(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -126,9 +127,7 @@ def group_members(counts: Tensor, groups: Groups | None) -> dict[str, list[int]]
     """
     if groups is None:
         return {}
-    members = frequency_groups(
-        counts, head_above=groups.head_above, tail_below=groups.tail_below
-    )
+    members = frequency_groups(counts, **msgspec.structs.asdict(groups))
     return {name: part.tolist() for name, part in members.items() if len(part)}
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lpl_lib.lab import training
-from lpl_lib.lab.checkpoint import Checkpoint
+from lpl_lib.lab.files import Checkpoint
 from lpl_lib.lab.measures import MEASURES, Outcome
 from lpl_lib.lab.method import Facts
 from lpl_lib.lab.methods import COSINE_SCALE, build_method, parts_of, trained_part

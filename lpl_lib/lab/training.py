@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from lpl_lib.checks import check_count, check_number
 from lpl_lib.lab.augment import crop_and_flip, draw
-from lpl_lib.lab.checkpoint import Checkpoint
 from lpl_lib.lab.data.images import LabelledImages
+from lpl_lib.lab.files import Checkpoint
 from lpl_lib.lab.recipe import Recipe
 
 Criterion = Callable[[Tensor, Tensor], Tensor]

@@ -88,10 +88,9 @@ def read_folder(
     for part in dict.fromkeys(row.part for row in found.rows):
         own = torch.tensor([row.part == part for row in found.rows])
         parts[part] = LabelledImages(images[own], targets[own])
-        if lost := sorted({*range(len(found.classes))} - {*targets[own].tolist()}):
-            names = [found.classes[c] for c in lost]
+        if lost := {*found.classes} - {row.label for row in found.rows if row.part == part}:
             raise ValueError(
-                f"every class needs an image that can be used, but {names} of "
+                f"every class needs an image that can be used, but {sorted(lost)} of "
                 f"{Path(folder) / part} have none left"
             )
     return parts, found.classes
