@@ -97,7 +97,7 @@ def fuse(methods: Sequence[Method], task: Task = "multiclass") -> Method:
 
     >>> fuse([Method(posthoc=torch.ones(2)), Method(mixup=0.2)]).mixup
     0.2
-    >>> fuse([Method(base=FocalLoss), Method(base=FocalLoss)])
+    >>> fuse([Method(base=nn.CrossEntropyLoss), Method(base=nn.CrossEntropyLoss)])
     Traceback (most recent call last):
     ...
     ValueError: two methods bring a base loss: they do not fuse

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lpl_lib.lab import data as sets
-from lpl_lib.lab.data import LabelledImages, checksum, data_folder
+from lpl_lib.lab.data import LabelledImages, data_folder
 from lpl_lib.lab.data.folder import read_parts
 from lpl_lib.lab.data.tree import folder_digest
 from lpl_lib.lab.files import write_whole
@@ -43,11 +43,6 @@ class Problem:
     indices: Tensor | None = None
     validation: LabelledImages | None = None
     meta: LabelledImages | None = None
-
-    @property
-    def checksum(self) -> dict[str, str]:
-        """Digests of what is trained on and of what is scored."""
-        return {"train": checksum(self.train), "scored": checksum(self.scored)}
 
 
 def load_problem(data: Data, seed: int, held_out: float = 0.0) -> Problem:

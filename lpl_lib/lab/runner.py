@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from lpl_lib.lab import training
+from lpl_lib.lab.data import checksum
 from lpl_lib.lab.files import Checkpoint
 from lpl_lib.lab.measures import MEASURES, Outcome
 from lpl_lib.lab.method import Facts
@@ -119,7 +120,7 @@ def execute(run: Run, *, cpu: bool = False, **options: Any) -> Record:
         "measures": measures,
         "parameters": sum(part.numel() for part in outcome.net.parameters()),
         "config": run.config,
-        "checksum": problem.checksum,
+        "checksum": {"train": checksum(problem.train), "scored": checksum(problem.scored)},
         "wall_seconds": round(wall, 2),
         **provenance(device),
     }

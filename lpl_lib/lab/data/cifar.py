@@ -8,7 +8,7 @@ import pickle
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -52,12 +52,11 @@ def cifar(
             sizes, means and deviations (re-encoded copies are refused so).
         RuntimeError: no intact copy there and no download; it says what to do.
     """
-    from torchvision.datasets import CIFAR10, CIFAR100
+    from torchvision import datasets
 
-    readers: dict[str, Any] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
-    if name not in readers:
-        raise ValueError(f"name must be one of {sorted(readers)}, got {name!r}")
-    reader, place = readers[name], data_folder()
+    if name not in STATISTICS:
+        raise ValueError(f"name must be one of {sorted(STATISTICS)}, got {name!r}")
+    reader, place = getattr(datasets, name.upper()), data_folder()
     if (place / name / "train").is_dir():
         return _cifar_folders(name, place / name)
     try:
