@@ -126,7 +126,7 @@ def group_members(counts: Tensor, groups: Groups | None) -> dict[str, list[int]]
     return {name: part.tolist() for name, part in members.items() if len(part)}
 
 
-def save_indices(path: Path, data: Data, problem: Problem) -> None:
+def save_indices(path: Path, data: Data, seed: int) -> None:
     """Write down which training images a fixed long tail consists of, once.
 
     Results move with the draw, so it is published: a line a class, each with the indices
@@ -134,7 +134,7 @@ def save_indices(path: Path, data: Data, problem: Problem) -> None:
     it is a folder). A draw anew for each seed is not written down.
     """
     fixed = data.draw != "seed" and data.imbalance_ratio > 1 and not data.with_meta
-    if path.exists() or not fixed or problem.indices is None:
+    if path.exists() or not fixed or (problem := load_problem(data, seed)).indices is None:
         return
     lines = [f"# {data.label}, seed {data.draw}: training images of each class"]
     for c in range(len(problem.names)):

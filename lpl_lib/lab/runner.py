@@ -43,9 +43,8 @@ def prepare(run: Run, device: torch.device | str = "cpu") -> Outcome:
         if images.dtype == torch.uint8:
             net = nn.Sequential(Normalise(images), net)
     net.to(device)
-    facts = Facts(
-        problem.counts, len(images), last_linear(net)[1], spec.split, problem.meta
-    )
+    head = last_linear(net)[1]
+    facts = Facts(problem.counts, len(images), head, spec.split, problem.meta)
     method = build_method(run.method, facts, task, **run.own_params)
     return Outcome(run, problem, net, method)
 
@@ -180,9 +179,8 @@ def run_all(
                 checkpoint = Checkpoint(path, run.training_key)
                 record = execute(run, checkpoint=checkpoint, until=until, **options)
                 if run.part == "test":
-                    data = run.own_spec.data
                     place = results / "indices" / f"{run.spec.name}.txt"
-                    save_indices(place, data, load_problem(data, run.seed))
+                    save_indices(place, run.own_spec.data, run.seed)
                 append(ledger, record)
                 if not _shared(run):
                     checkpoint.remove()
