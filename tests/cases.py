@@ -26,7 +26,7 @@ from lpl_lib import (
     RankSplit,
 )
 from lpl_lib.lab.released import Released
-from lpl_lib.lab.variants import PGD, ConfidenceRatioBound, cdt
+from lpl_lib.lab.variants import PGD, ConfidenceRatioBound
 from lpl_lib.lpl import Algorithm1
 
 NUM_FEATURES = 3
@@ -184,7 +184,7 @@ def _isda(covariance: str) -> Case:
 LA = Case("LA", lambda counts, s, head: LogitAdjustment(counts, tau=s))
 LDAM_CASE = Case("LDAM", lambda counts, s, head: LDAM(counts, max_margin=0.5 * s))
 VS_CASE = Case("VS", lambda counts, s, head: VS(counts, gamma=0.3 * s, tau=s), False)
-CDT = Case("CDT", lambda counts, s, head: cdt(counts, gamma=0.3 * s), False)
+CDT = Case("CDT", lambda counts, s, head: VS(counts, gamma=0.3 * s, tau=0.0), False)
 ISDAS = [_isda("full"), _isda("diagonal")]
 LPLS = [
     lpl_case(solver, split, bound)

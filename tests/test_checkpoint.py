@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lpl_lib.lab.checkpoint import Checkpoint
-from lpl_lib.lab.files import write_whole
+from lpl_lib.lab.files import Checkpoint, write_whole
 from lpl_lib.lab.plan import Run
 from lpl_lib.lab.records import read
 from lpl_lib.lab.runner import execute, run_all
@@ -205,7 +204,7 @@ def test_twenty_kills_change_no_number_and_leave_no_file(tmp_path, monkeypatch):
 
 FULL_DISK = """
 import resource, signal, sys, torch
-from lpl_lib.lab.checkpoint import Checkpoint
+from lpl_lib.lab.files import Checkpoint
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:

@@ -22,7 +22,6 @@ from lpl_lib import (
     PerturbedLoss,
     RankSplit,
 )
-from lpl_lib.lab.variants import cdt
 from lpl_lib.multilabel import AsymmetricLoss, MultilabelFocalLoss
 from lpl_lib.multilabel.base_losses import LabelLoss
 from lpl_lib.perturbations import Perturbation
@@ -133,9 +132,7 @@ def test_radii_made_once_follow_what_they_are_made_of():
     makes(lpl.double())
 
 
-@pytest.mark.parametrize(
-    "make", [VS, cdt, LogitAdjustment, LDAM, LPL], ids=lambda m: m.__name__
-)
+@pytest.mark.parametrize("make", [VS, LogitAdjustment, LDAM, LPL], ids=lambda m: m.__name__)
 def test_masked_classes_stay_masked(make):
     u = torch.tensor([[1.0, -torch.inf, 0.5], [0.0, -torch.inf, -torch.inf]])
     u.requires_grad_()

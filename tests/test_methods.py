@@ -132,7 +132,7 @@ def test_balanced_sampling_draws_classes_at_par():
         ("LA", {"taw": 1.0}, r"'LA' has no hyper-parameter 'taw': it has \['tau'\]"),
         ("LPL, fixed", {"extra": 1.0}, "no hyper-parameter 'extra'"),
         ("LA", {"tau": -1.0}, "tau"),
-        ("ISDA", {}, "head must be the net's last layer"),
+        ("ISDA", {}, "head must be the model's last layer"),
         ("LPL, learned", {}, "meta must be a set"),
     ],
 )
@@ -142,9 +142,10 @@ def test_what_is_not_known_is_refused(name, parameters, message):
 
 
 def test_two_base_losses_do_not_fuse():
-    method = build_method("label smoothing + focal loss", Facts(COUNTS))
-    with pytest.raises(ValueError, match="are two base losses"):
-        _ = method.criterion
+    with pytest.raises(ValueError, match="two methods bring a base loss"):
+        build_method("label smoothing + focal loss", Facts(COUNTS))
+    with pytest.raises(ValueError, match="class weights do not fuse with CrossEntropyLoss"):
+        _ = build_method("LDAM-DRW + class-balanced weights", Facts(COUNTS)).criterion
 
 
 def test_hyper_parameters_of_a_sum_are_those_of_its_parts():

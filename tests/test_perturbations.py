@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from reference import la_loss, ldam_loss, vs_loss
 
 from lpl_lib import ISDA, LDAM, LPL, VS, LogitAdjustment, PerturbedLoss
-from lpl_lib.lab.variants import cdt
 from lpl_lib.perturbations import Chain
 
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -236,12 +235,11 @@ def test_la_of_one_is_the_balanced_softmax():
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
 
 
-def test_vs_holds_la_and_cdt_as_special_cases():
+def test_vs_holds_la_as_a_special_case():
     u, y = random_batch([0, 1, 2, 2, 3], 4)[:2]
     assert torch.equal(
         VS(COUNTS, gamma=0, tau=1.5)(u, y), LogitAdjustment(COUNTS, 1.5)(u, y)
     )
-    assert torch.equal(cdt(COUNTS, gamma=0.2)(u, y), VS(COUNTS, gamma=0.2, tau=0)(u, y))
 
 
 def test_counts_may_be_a_list_an_array_or_a_tensor():

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from lpl_lib.lab.recipe import Recipe
-from lpl_lib.lab.schedules import rate_factor
 
 
 def torchs(make, steps: int) -> list[float]:
@@ -27,14 +26,14 @@ def test_one_cycle_is_torchs(steps):
             optimiser, max_lr=1.0, total_steps=steps, cycle_momentum=False
         )
 
-    ours = [rate_factor(Recipe(epochs=1), step, steps) for step in range(steps)]
+    ours = [Recipe(epochs=1).rate_factor(step, steps) for step in range(steps)]
     assert ours == pytest.approx(torchs(make, steps), rel=1e-9)
 
 
 def test_the_protocol_of_ldam():
     step = {"schedule": "step", "milestones": (160, 180), "gamma": 0.01}
     ldam = Recipe(epochs=200, warmup_epochs=5, **step)
-    by_epoch = [rate_factor(ldam, 97 * e + 3, 97) for e in range(200)]
+    by_epoch = [ldam.rate_factor(97 * e + 3, 97) for e in range(200)]
     assert by_epoch[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
     assert by_epoch[5:160] == [1.0] * 155
     assert by_epoch[160:180] == pytest.approx([0.01] * 20)
@@ -45,5 +44,5 @@ def test_the_protocol_of_ldam():
 @pytest.mark.parametrize("schedule", ["step", "one-cycle"])
 def test_the_shortest_trainings(schedule, steps):
     recipe = Recipe(epochs=steps, schedule=schedule)
-    rates = [rate_factor(recipe, step, 1) for step in range(steps)]
+    rates = [recipe.rate_factor(step, 1) for step in range(steps)]
     assert all(0 <= rate <= 1 for rate in rates)

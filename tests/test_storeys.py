@@ -139,11 +139,11 @@ def test_no_file_is_long(path: Path) -> None:
 
 
 def test_the_library_stays_small() -> None:
-    # the aim is 6,000: what the next change adds, it has to take away elsewhere
+    # what the next change adds beyond this, it has to take away elsewhere
     lines = {path: code_lines(path) for path in MODULES}
     folder = sum(lines[path] for path in MODULES if storey(path) == "folder")
     assert folder <= 350
-    assert sum(lines.values()) <= 6308
+    assert sum(lines.values()) <= 6000
 
 
 def test_the_core_stays_small() -> None:

@@ -11,17 +11,7 @@ import pytest
 from scipy import stats
 
 from lpl_lib.lab.fitness import Fitness
-from lpl_lib.lab.tables import (
-    Ranked,
-    accuracies,
-    differences,
-    dot_plot,
-    interval,
-    origin,
-    paired,
-    summary,
-    table,
-)
+from lpl_lib.lab.tables import Ranked, dot_plot, interval, origin, paired, summary, table
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,7 +69,7 @@ def test_one_run_has_a_mean_but_no_interval():
 
 
 def test_the_table_has_a_line_a_method():
-    lines = accuracies(RUNS, over=["cross-entropy"]).splitlines()
+    lines = summary(table(RUNS), over=["cross-entropy"]).to_string().splitlines()
     heads = ["seeds", "all", "head", "tail", "train", "over", "cross-entropy"]
     assert lines[0].split() == heads
     assert [line[:13].strip() for line in lines[1:]] == [
@@ -98,7 +88,7 @@ def test_what_is_made_of_runs_whose_recipe_is_unfit_says_so(fit):
     facts |= {"recipe": said, "wall_seconds": 1}
     runs = [{**r, **facts} for r in RUNS]
     figure = dot_plot(table(runs[:6]), "title")
-    for shown in (accuracies(runs), differences(runs), figure.get_suptitle()):
+    for shown in (repr(Ranked(runs)), figure.get_suptitle()):
         assert ("x: recipe NOT FIT for comparing losses: learnt 80 %" in shown) == (
             fit is False
         )
@@ -130,10 +120,7 @@ def test_a_stamp_says_where_records_are_from():
     assert "commit unknown; CPU; 2026-11-24; 1.5 hours" in stamp
 
 
-def test_text_tables_and_the_figure():
-    assert "over LA" in differences(RUNS, over=["LA"], column="tail")
-    assert accuracies(RUNS).splitlines()[1].startswith("cross-entropy")
-    assert accuracies([]) == "no run is recorded yet"
+def test_a_figure_of_differences():
     figure = dot_plot(table(RUNS[:6]), "title", over="cross-entropy")
     assert [axis.get_title() for axis in figure.axes] == ["all", "head", "tail"]
 
@@ -179,10 +166,10 @@ def test_settings_are_not_mixed():
 def test_runs_that_diverged_are_named():
     """Fault 20: they count as 0, and the table says which."""
     runs = [run("LPL", 0, [6, 6, 6]), run("LPL", 1, [0, 0, 0]) | {"diverged": True}]
-    assert "LPL, seed 1: diverged, counted as 0" in accuracies(runs)
-    assert "diverged" not in accuracies(runs[:1])
+    assert "LPL, seed 1: diverged, counted as 0" in repr(Ranked(runs))
+    assert "diverged" not in repr(Ranked(runs[:1]))
 
 
 def test_a_difference_to_a_method_that_is_not_there():
     with pytest.raises(ValueError, match="over must name methods of the table, got 'CE'"):
-        differences([run("LPL", 0, [6, 6, 6])], over=["CE"])
+        summary(table([run("LPL", 0, [6, 6, 6])]), over=["CE"])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lpl_lib import ISDA, LPL, LogitAdjustment, PerturbedLoss, balanced_accuracy
 from lpl_lib.lab import LabelledImages, SmallConvNet, best_device, digits, fit, predict
-from lpl_lib.lab.checkpoint import Checkpoint
+from lpl_lib.lab.files import Checkpoint
 from lpl_lib.lab.models import Normalise
 from lpl_lib.lab.recipe import Recipe
 from lpl_lib.lab.training import DivergedError, PausedError, train

@@ -10,6 +10,7 @@ python -m lpl_lib.lab mine.toml                # one of your own
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     add = command.add_argument
     add("experiment", nargs="+", help="names from the list below, or .toml files")
     add("--methods", nargs="+", metavar="M", help="of the experiment's; default all")
-    add("--seeds", nargs="+", metavar="S", help="numbers or ranges such as 0-4")
+    add("--seeds", nargs="+", type=_seeds, metavar="S", help="numbers or ranges as 0-4")
     add("--search", action="store_true", help="do the trial runs, on the search's seeds")
     add("--check", action="store_true", help="plain training over twice the epochs")
     add("--all", action="store_true", help="trial runs, test runs and the check")
@@ -56,6 +57,17 @@ def _positive(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, got {text!r}")
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    digits = first.isdecimal() and (last or first).isdecimal()
+    found = range(int(first), int(last or first) + 1) if digits else range(0)
+    if 0 < len(found) <= 10_000:
+        return found
+    raise argparse.ArgumentTypeError(
+        f"must be a number or a range as 0-4, of at most 10,000, got {text!r}"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,7 +102,12 @@ def _stage(spec: Specification, stage: str, options: argparse.Namespace) -> int:
     from lpl_lib.lab.plan import planned, search_runs
 
     ledger = options.results / f"{spec.name}.jsonl"
-    methods, seeds = _methods(spec, options.methods), _seeds(options.seeds, spec)
+    methods = list(dict.fromkeys(options.methods or spec.methods))
+    if stray := set(methods) - set(spec.methods):
+        raise ValueError(
+            f"--methods must be among {list(spec.methods)}, got {sorted(stray)}"
+        )
+    seeds = list(dict.fromkeys(itertools.chain(*options.seeds or [range(spec.seeds)])))
     if options.table:
         return _show(spec, methods, ledger)
     if stage == "search":
@@ -114,43 +131,17 @@ def _stage(spec: Specification, stage: str, options: argparse.Namespace) -> int:
 
 def _show(spec: Specification, methods: list[str], ledger: Path) -> int:
     from lpl_lib.lab.fitness import marked
-    from lpl_lib.lab.tables import accuracies, origin
+    from lpl_lib.lab.tables import origin, summary, table
 
     runs = marked(spec, read(ledger), methods)
     if not runs:
         raise ValueError(
             f"no test run of {spec.name} is recorded yet: python -m lpl_lib.lab {spec.name}"
         )
-    shown = accuracies(runs, over=list(spec.methods)[:1])
+    frame = table(runs)
+    shown = summary(frame, list(spec.methods)[:1]).to_string() + frame.attrs["unfit"]
     print(f"{spec.title}\n\n{shown}\n\n{origin(runs)}")
     return 0
-
-
-def _methods(spec: Specification, wanted: Sequence[str] | None) -> list[str]:
-    for method in wanted or []:
-        if method not in spec.methods:
-            raise ValueError(
-                f"--methods must be among {list(spec.methods)}, got {method!r}"
-            )
-    return list(dict.fromkeys(wanted or spec.methods))
-
-
-def _seeds(wanted: Sequence[str] | None, spec: Specification) -> list[int]:
-    if not wanted:
-        return list(range(spec.seeds))
-    seeds: list[int] = []
-    for part in wanted:
-        first, _, last = part.partition("-")
-        try:
-            found = range(int(first), int(last or first) + 1)
-        except ValueError:
-            raise ValueError(f"--seeds must be numbers or ranges, got {part!r}") from None
-        if len(found) > 10_000:
-            raise ValueError(f"--seeds must be at most 10,000, got {part!r}")
-        seeds += found
-    if not seeds:
-        raise ValueError(f"--seeds must name at least one seed, got {' '.join(wanted)}")
-    return list(dict.fromkeys(seeds))
 
 
 if __name__ == "__main__":

@@ -10,17 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lpl_lib.lab import shift
 from lpl_lib.lab.data import LabelledImages
 from lpl_lib.lab.label_metrics import average_precision, f1_scores, tuned_thresholds
 from lpl_lib.lab.method import Method
 from lpl_lib.lab.plan import Run
-from lpl_lib.lab.problem import Problem, group_members
-from lpl_lib.lab.shift import (
-    accuracy_under,
-    calibration_error,
-    fit_temperature,
-    long_tail_prior,
-)
+from lpl_lib.lab.problem import Problem
 from lpl_lib.lab.training import predict
 from lpl_lib.variation import loss_variation
 
@@ -120,19 +115,19 @@ def _shift(outcome: Outcome) -> dict[str, Any]:
     test, meta = outcome.problem.scored, outcome.problem.meta
     assert meta is not None
     logits, y = outcome.logits(test.images), test.targets
-    t = fit_temperature(outcome.logits(meta.images), meta.targets)
+    t = shift.fit_temperature(outcome.logits(meta.images), meta.targets)
     knows = "LA" in outcome.run.method
     plain, known = {}, {}
     for name, ratio in PRIORS.items():
-        prior = long_tail_prior(logits.shape[1], ratio)
-        plain[name] = round(100 * accuracy_under(logits, y, prior), 3)
+        prior = shift.long_tail_prior(logits.shape[1], ratio)
+        plain[name] = round(100 * shift.accuracy_under(logits, y, prior), 3)
         if knows:
             told = logits + prior.log().float()
-            known[name] = round(100 * accuracy_under(told, y, prior), 3)
+            known[name] = round(100 * shift.accuracy_under(told, y, prior), 3)
     scaled = (logits, logits / t)
     return {
         "temperature": round(t, 4),
-        "ece": [round(100 * calibration_error(u, y), 3) for u in scaled],
+        "ece": [round(100 * shift.calibration_error(u, y), 3) for u in scaled],
         "nll": [round(float(F.cross_entropy(u, y)), 4) for u in scaled],
         "plain": plain,
         "known": known,
@@ -157,8 +152,3 @@ MEASURES: dict[str, Callable[[Outcome], dict[str, Any]]] = {
     "shift": _shift,
     "signs": _signs,
 }
-
-
-def groups_of(outcome: Outcome) -> dict[str, list[int]]:
-    """Return head, medium and tail of a run."""
-    return group_members(outcome.problem.counts, outcome.run.spec.groups)

@@ -200,16 +200,10 @@ class LookAhead:
     ) -> None:
         device = batch.images.device
         meta = LabelledImages(*(part.to(device) for part in self.meta))
+        named = net.named_parameters()
+        known = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in named}
         slope = split_hypergradient(
-            net,
-            criterion.perturbation,
-            batch,
-            meta,
-            lr=lr,
-            gradients={
-                name: torch.zeros_like(p) if p.grad is None else p.grad
-                for name, p in net.named_parameters()
-            },
+            net, criterion.perturbation, batch, meta, lr=lr, gradients=known
         )
         self.split.raw.grad = self.split.pull_back(slope, self.epsilon)
         self.optimiser.step()

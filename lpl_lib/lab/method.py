@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
-from lpl_lib.base_losses import FocalLoss
 from lpl_lib.checks import BaseLoss, Task
 from lpl_lib.losses import PerturbedLoss
 from lpl_lib.perturbations import Perturbation
 
 if TYPE_CHECKING:  # who asks for names and numbers needs no loop
     from lpl_lib.lab.data.images import LabelledImages
-    from lpl_lib.lab.training import Hook, Mixer, Sampler
+    from lpl_lib.lab.training import Hook, Sampler
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Facts:
 
     counts: Tensor
     num_samples: int = 0
-    head: nn.Module | None = None
+    head: Any = None
     split: Literal["rank", "confidence"] = "rank"
     meta: LabelledImages | None = None
 
@@ -50,10 +49,8 @@ class Method:
 
     Attributes:
         perturbation: of the training logits.
-        gamma: exponent of the focal loss, >= 0.
-        smoothing: label smoothing, in [0, 1).
+        base: maps ``weight`` to a base loss, if it is not cross-entropy.
         weight: of the classes, ``(C,)``.
-        base_loss: another base loss, in the place of the three above.
         task: ``"multiclass"`` or ``"multilabel"``.
         posthoc: ``(C,)``, subtracted from the test logits.
         at_epoch: called before each epoch with the share of training done, in [0, 1).
@@ -63,10 +60,8 @@ class Method:
     """
 
     perturbation: Perturbation | None = None
-    gamma: float = 0.0
-    smoothing: float = 0.0
+    base: Callable[[Tensor | None], BaseLoss] | None = None
     weight: Tensor | None = None
-    base_loss: BaseLoss | None = None
     task: Task = "multiclass"
     posthoc: Tensor | None = None
     at_epoch: tuple[Callable[[float], object], ...] = ()
@@ -76,67 +71,43 @@ class Method:
 
     @cached_property
     def criterion(self) -> PerturbedLoss:
-        """The training loss.
-
-        Raises:
-            ValueError: two base losses.
-        """
-        named = {
-            "focal loss": self.gamma > 0,
-            "label smoothing": self.smoothing > 0,
-            "a base loss of its own": self.base_loss is not None,
-        }
-        found = [name for name, is_there in named.items() if is_there]
-        if len(found) > 1:
-            raise ValueError(
-                f"{found[0]} and {found[1]} are two base losses: a run has one, and "
-                "which of their products is meant would have to be said"
-            )
-        base: Any = self.base_loss
-        if self.gamma:
-            base = FocalLoss(self.gamma, self.weight)
-        elif self.weight is not None or self.smoothing:
-            base = nn.CrossEntropyLoss(self.weight, label_smoothing=self.smoothing)
+        """The training loss."""
+        base: Any = self.base and self.base(self.weight)
+        if base is None and self.weight is not None:
+            base = nn.CrossEntropyLoss(self.weight)
         # the loop looks at the loss of each epoch: no need to look at each batch
         return PerturbedLoss(self.perturbation, base, task=self.task, check_values=False)
 
     def additions(self, num_classes: int) -> dict[str, Any]:
         """Return what the training loop is to do besides, as its keyword arguments."""
-        return {
-            "at_epoch": self.at_epoch,
-            "sampler": self.sampler,
-            "mixer": self._mixer(num_classes),
-            "hook": self.hook,
-        }
-
-    def _mixer(self, num_classes: int) -> Mixer | None:
+        do = {"at_epoch": self.at_epoch, "sampler": self.sampler, "hook": self.hook}
         if not self.mixup:
-            return None
+            return do
         from timm.data.mixup import Mixup  # here, not above: it is slow to import
 
-        return Mixup(self.mixup, label_smoothing=0.0, num_classes=num_classes)
+        mixer = Mixup(self.mixup, label_smoothing=0.0, num_classes=num_classes)
+        return {**do, "mixer": mixer}
 
 
-def fuse(methods: Sequence[Method]) -> Method:
+def fuse(methods: Sequence[Method], task: Task = "multiclass") -> Method:
     """Return the method that does all of these, perturbations in the order given.
 
     Raises:
-        ValueError: two base losses, two samplers, single labels and several.
+        ValueError: two base losses, two samplers.
 
-    >>> both = fuse([Method(smoothing=0.1), Method(mixup=0.2)])
-    >>> both.smoothing, both.mixup
-    (0.1, 0.2)
-    >>> fuse([Method(smoothing=0.1), Method(gamma=2.0)]).criterion
+    >>> fuse([Method(posthoc=torch.ones(2)), Method(mixup=0.2)]).mixup
+    0.2
+    >>> fuse([Method(base=nn.CrossEntropyLoss), Method(base=nn.CrossEntropyLoss)])
     Traceback (most recent call last):
     ...
-    ValueError: focal loss and label smoothing are two base losses: ...
+    ValueError: two methods bring a base loss: they do not fuse
     """
-    return reduce(_both, methods, Method(task=methods[0].task))
+    return reduce(_both, methods, Method(task=task))
 
 
 _TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
     **dict.fromkeys(("perturbation", "posthoc", "at_epoch"), operator.add),
-    **dict.fromkeys(("gamma", "smoothing", "mixup", "task"), max),
+    **dict.fromkeys(("mixup", "task"), max),  # "multilabel" is the larger word
     "weight": operator.mul,
 }
 """How what two methods bring is taken together; of anything else there is one."""
@@ -148,9 +119,8 @@ def _both(one: Method, other: Method) -> Method:
         if a is None or b is None:
             return b if a is None else a
         if name not in _TOGETHER:
-            raise ValueError(f"two methods bring a {name}: they do not fuse")
+            what = "base loss" if name == "base" else name
+            raise ValueError(f"two methods bring a {what}: they do not fuse")
         return _TOGETHER[name](a, b)
 
-    if one.task != other.task:
-        raise ValueError(f"task must be the same, got {one.task} and {other.task}")
     return Method(**{field.name: together(field.name) for field in fields(Method)})

@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 import lpl_lib.lpl as pieces
-from lpl_lib.base_losses import class_balanced_weights
-from lpl_lib.checks import Task
+import lpl_lib.multilabel as ml
+from lpl_lib.base_losses import FocalLoss, class_balanced_weights
+from lpl_lib.checks import BaseLoss, Task
 from lpl_lib.isda import ISDA
-from lpl_lib.lab import label_methods as labels
 from lpl_lib.lab.method import Facts, Method, fuse
+from lpl_lib.lab.rebalancing import ClassAwareSampler, NegativeScale, Rebalanced
 from lpl_lib.lab.released import ReleasedWalk
 from lpl_lib.lab.rivals import GCL, Equalization, Seesaw
 from lpl_lib.lpl import LPL, Bound, RankSplit, Solver, Split
@@ -38,14 +40,14 @@ class Entry:
         cosine: it wants a cosine head.
         corrects_prior: it makes up for the classes' unequal shares. Two of these do it
             twice.
-        trains_as: the method that it differs from at test time only.
+        late: it differs from plain training at test time only.
     """
 
     make: Callable[..., Any]
     fixed: dict[str, Any] = field(default_factory=dict)
     cosine: bool = False
     corrects_prior: bool = False
-    trains_as: str | None = None
+    late: bool = False
 
     @property
     def parameters(self) -> list[str]:
@@ -61,18 +63,19 @@ class Entry:
 
 
 def plain(facts: Facts) -> Method:
-    """Plain cross-entropy."""
+    """Plain cross-entropy, of several labels a mean over images and labels."""
     return Method()
 
 
 def focal(facts: Facts, gamma: float = 1.0) -> Method:
     """:class:`~lpl_lib.FocalLoss`."""
-    return Method(gamma=gamma)
+    return Method(base=partial(FocalLoss, gamma))
 
 
 def smoothing(facts: Facts, smoothing: float = 0.1) -> Method:
     """Label smoothing."""
-    return Method(smoothing=smoothing)
+    smoothed = partial(nn.CrossEntropyLoss, label_smoothing=smoothing)
+    return Method(base=smoothed)
 
 
 def class_balanced(facts: Facts, beta: float = 0.9999) -> Method:
@@ -93,7 +96,18 @@ def ldam_drw(
         base.weight.copy_(torch.ones_like(weights) if deferred else weights)
 
     margins = LDAM(facts.counts, max_margin, COSINE_SCALE)
-    return Method(margins, base_loss=base, at_epoch=(at_epoch,))
+    return Method(margins, _alone(base), at_epoch=(at_epoch,))
+
+
+def _alone(base: BaseLoss) -> Callable[[Tensor | None], BaseLoss]:
+    """A base loss that takes no class weights."""
+
+    def make(weight: Tensor | None) -> BaseLoss:
+        if weight is not None:
+            raise ValueError(f"class weights do not fuse with {type(base).__name__} here")
+        return base
+
+    return make
 
 
 def margin_adjustment(facts: Facts, tau: float = 1.0, share: float = -0.5) -> Method:
@@ -109,8 +123,6 @@ def posthoc_adjustment(facts: Facts, tau: float = 1.0) -> Method:
 
 def isda(facts: Facts, strength: float = 0.5) -> Method:
     """:class:`~lpl_lib.ISDA`, its strength raised linearly from 0 during training."""
-    if facts.head is None:
-        raise ValueError("head must be the net's last layer for ISDA, got None")
     augmented = ISDA(facts.head, strength)
 
     def at_epoch(share: float) -> None:
@@ -161,9 +173,8 @@ def lpl(
             rank.signs.clamp_(low, high)
         if extra:
             bound = pieces.FrequencyBound(counts, epsilon, extra)
-    chosen: Solver | str = (
-        pieces.Algorithm1(step_size) if solver == "algorithm1" else solver
-    )
+    ours: dict[str, Solver] = {"algorithm1": pieces.Algorithm1(step_size)}
+    chosen = ours.get(solver, solver)
     return Method(LPL(len(counts), bound, split=division, solver=chosen))
 
 
@@ -193,7 +204,41 @@ def mix_up(facts: Facts, alpha: float = 0.2) -> Method:
     return Method(mixup=alpha)
 
 
-_FIXED = {"extra": 0.0}
+def asl(facts: Facts, gamma_negative: float = 4.0, gamma_positive: float = 1.0) -> Method:
+    """:class:`~lpl_lib.AsymmetricLoss`."""
+    return Method(base=_alone(ml.AsymmetricLoss(gamma_negative, gamma_positive)))
+
+
+def class_aware(targets: Tensor, draw: torch.Generator) -> Tensor:
+    """Order of a :class:`~lpl_lib.lab.rebalancing.ClassAwareSampler` of as many images."""
+    seed = int(torch.randint(2**31, (), generator=draw))
+    sampler = ClassAwareSampler(targets, length=len(targets), seed=seed)
+    return torch.tensor([*sampler])
+
+
+def label_adjustment(facts: Facts, tau: float = 1.0) -> Method:
+    """:class:`~lpl_lib.MultilabelLogitAdjustment`."""
+    return Method(ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, tau))
+
+
+def balanced_focal(
+    facts: Facts, kappa: float = 0.05, scale: float = 5.0, mu: float = 0.3
+) -> Method:
+    """The distribution-balanced focal loss: a bias (negative-tolerant), ``NegativeScale``,
+    re-balanced, with class-aware sampling."""
+    shift = ml.MultilabelLogitAdjustment(facts.counts, facts.num_samples, kappa / scale)
+    focal = NegativeScale(ml.MultilabelFocalLoss(gamma=2.0, balance=2.0), scale)
+    base = Rebalanced(facts.counts, focal, mu=mu)
+    return Method(shift, _alone(base), sampler=class_aware)
+
+
+def label_lpl(facts: Facts, majority: float = 1.0, minority: float = 0.0) -> Method:
+    """:class:`~lpl_lib.MultilabelLPL` with :class:`~lpl_lib.multilabel.PriorBound`."""
+    facts_of = facts.counts, facts.num_samples
+    bound = ml.PriorBound(*facts_of, majority, minority)
+    return Method(ml.MultilabelLPL(*facts_of, bound=bound))
+
+
 _COLUMNS = {"norms": "columns"}
 
 METHODS: dict[Task, dict[str, Entry]] = {
@@ -209,19 +254,17 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "LDAM-DRW": Entry(ldam_drw, cosine=True),
         "LA": Entry(LogitAdjustment, {"shift": 0.0}, corrects_prior=True),
         "LA with a margin": Entry(margin_adjustment, corrects_prior=True),
-        "post-hoc LA": Entry(
-            posthoc_adjustment, corrects_prior=True, trains_as="cross-entropy"
-        ),
+        "post-hoc LA": Entry(posthoc_adjustment, corrects_prior=True, late=True),
         "VS": Entry(VS, corrects_prior=True),
         "equalization": Entry(Equalization, corrects_prior=True),
         "seesaw": Entry(Seesaw, corrects_prior=True),
         "GCL": Entry(GCL, {"scale": COSINE_SCALE}, cosine=True, corrects_prior=True),
         "ISDA": Entry(isda),
         "LPL": Entry(lpl),
-        "LPL, fixed": Entry(lpl, _FIXED),
+        "LPL, fixed": Entry(lpl, {"extra": 0.0}),
         "LPL, linf": Entry(lpl, {"solver": "linf"}),
         "LPL, by confidence": Entry(
-            lpl, _FIXED | {"split": "confidence", "solver": "linf"}
+            lpl, {"extra": 0.0, "split": "confidence", "solver": "linf"}
         ),
         "LPL, learned": Entry(learned_split),
         "released walk": Entry(ReleasedWalk, {"norms": "rows", "through": False}),
@@ -231,11 +274,11 @@ METHODS: dict[Task, dict[str, Entry]] = {
         ),
     },
     "multilabel": {
-        "BCE": Entry(labels.bce),
-        "ASL": Entry(labels.asl),
-        "LA": Entry(labels.label_adjustment, corrects_prior=True),
-        "DB-Focal": Entry(labels.balanced_focal),
-        "LPL": Entry(labels.label_lpl),
+        "BCE": Entry(plain),
+        "ASL": Entry(asl),
+        "LA": Entry(label_adjustment, corrects_prior=True),
+        "DB-Focal": Entry(balanced_focal),
+        "LPL": Entry(label_lpl),
     },
 }
 """All methods by task and name; sums of them, ``A + B``, are methods too.
@@ -262,6 +305,17 @@ def parts_of(name: str, task: Task = "multiclass") -> dict[str, Entry]:
     return {part: known[part] for part in names}
 
 
+def trained_part(name: str, task: Task = "multiclass") -> str:
+    """Return the method without what plays no part in its training.
+
+    >>> trained_part("post-hoc LA + LPL"), trained_part("post-hoc LA")
+    ('LPL', 'cross-entropy')
+    """
+    plain = next(iter(METHODS[task]))  # adds nothing to others
+    found = parts_of(name, task).items()
+    return " + ".join(p for p, entry in found if not entry.late and p != plain) or plain
+
+
 def hyper_parameters(name: str, task: Task = "multiclass") -> list[str]:
     """Return the names of a method's hyper-parameters.
 
@@ -270,6 +324,16 @@ def hyper_parameters(name: str, task: Task = "multiclass") -> list[str]:
     """
     entries = parts_of(name, task).values()
     return list(dict.fromkeys(p for entry in entries for p in entry.parameters))
+
+
+def check_parameters(name: str, parameters: Iterable[str], task: Task) -> None:
+    """Raise a ``ValueError`` if a method is unknown or has not these hyper-parameters."""
+    known = hyper_parameters(name, task)
+    for parameter in parameters:
+        if parameter not in known:
+            raise ValueError(
+                f"method {name!r} has no hyper-parameter {parameter!r}: it has {known}"
+            )
 
 
 def build_method(
@@ -296,14 +360,9 @@ def build_method(
     ...
     ValueError: method 'LA' has no hyper-parameter 'taw': it has ['tau']
     """
-    known = hyper_parameters(name, task)
-    for parameter in parameters:
-        if parameter not in known:
-            raise ValueError(
-                f"method {name!r} has no hyper-parameter {parameter!r}: it has {known}"
-            )
+    check_parameters(name, parameters, task)
     made = []
     for entry in parts_of(name, task).values():
         own = {p: v for p, v in parameters.items() if p in entry.parameters}
         made.append(entry.build(facts, **own))
-    return fuse(made)
+    return fuse(made, task)

@@ -9,11 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from lpl_lib.lab.methods import METHODS, hyper_parameters, parts_of
+from lpl_lib.lab.methods import hyper_parameters, trained_part
 from lpl_lib.lab.scores import Record, as_text, class_mean, digest
-from lpl_lib.lab.specification import Params, Specification
-
-Part = Literal["test", "validation"]
+from lpl_lib.lab.specification import Params, Search, Specification
 
 
 @dataclass(frozen=True)
@@ -34,18 +32,16 @@ class Run:
     method: str
     params: Params = field(default_factory=dict)
     seed: int = 0
-    part: Part = "test"
+    part: Literal["test", "validation"] = "test"
     chosen_by: str = field(default="", compare=False)
 
     @property
     def own_spec(self) -> Specification:
         """The experiment as this run has it."""
         spec = self.spec.with_settings(self.params)
-        search = spec.search if self.part == "validation" else None
-        if search and search.epochs:
-            recipe = spec.recipe.over(search.epochs)
-            spec = msgspec.structs.replace(spec, recipe=recipe)
-        return spec
+        if self.part == "test" or not (spec.search and spec.search.epochs):
+            return spec
+        return msgspec.structs.replace(spec, recipe=spec.recipe.over(spec.search.epochs))
 
     @property
     def own_params(self) -> Params:
@@ -55,9 +51,7 @@ class Run:
     @property
     def held_out(self) -> float:
         """Share of the training set that a trial run is scored on."""
-        if self.part == "test":
-            return 0.0
-        return self.spec.search.share if self.spec.search else 0.2
+        return (self.spec.search or Search()).share if self.part == "validation" else 0.0
 
     @property
     def config(self) -> dict[str, Any]:
@@ -65,14 +59,13 @@ class Run:
         spec = self.own_spec
         data = msgspec.to_builtins(spec.data)
         del data["label"]
-        for drawn in ("draw", "split"):
-            if data.get(drawn) == "seed":
-                data[drawn] = self.seed
-        if data.pop("path", None):
+        folder = data.pop("path", None)
+        data = {name: self.seed if v == "seed" else v for name, v in data.items()}
+        if folder:
             from lpl_lib.lab.data import data_folder
             from lpl_lib.lab.data.tree import folder_digest
 
-            data["identity"] = folder_digest(data_folder() / spec.data.path)
+            data["identity"] = folder_digest(data_folder() / folder)
         return {
             "data": data,
             "model": dict(spec.model),
@@ -94,12 +87,7 @@ class Run:
     def training_key(self) -> str:
         """The name of the checkpoint, which methods that differ at test time only share."""
         config, task = self.config, self.spec.data.task
-        names = [
-            entry.trains_as or name for name, entry in parts_of(self.method, task).items()
-        ]
-        plain = next(iter(METHODS[task]))  # adds nothing to others
-        names = [name for name in names if name != plain] or [plain]
-        config["method"] = " + ".join(names)
+        config["method"] = trained_part(self.method, task)
         known = hyper_parameters(config["method"], task)
         config["params"] = {k: v for k, v in config["params"].items() if k in known}
         return digest(config)
@@ -125,11 +113,9 @@ def candidates(spec: Specification, method: str) -> list[list[Params]]:
 
 def search_runs(spec: Specification, methods: Iterable[str]) -> list[Run]:
     """Return the trial runs: each candidate of each method, seed by seed."""
-    if spec.search is None:
-        return []
     return [
         Run(spec, method, params, seed, "validation", "trial")
-        for seed in spec.search.seeds
+        for seed in (spec.search.seeds if spec.search else ())
         for method in methods
         for choices in candidates(spec, method)
         for params in choices
@@ -161,7 +147,6 @@ def choose(
             f"{method}: {missing} of {len(trials)} trial runs are missing: run "
             f"python -m lpl_lib.lab {spec.name} --search --methods '{method}'"
         )
-    scores = [class_mean(by_key[trial.key]) for trial in trials]
     found = []
     for choices in candidates(spec, method):
         if len(choices) == 1:
@@ -169,8 +154,7 @@ def choose(
             continue
         means = []
         for params in choices:
-            pairs = zip(trials, scores, strict=True)
-            own = [score for trial, score in pairs if trial.params == params]
+            own = [class_mean(by_key[t.key]) for t in trials if t.params == params]
             means.append(sum(own) / len(own))
         best = choices[means.index(max(means))]
         how = (

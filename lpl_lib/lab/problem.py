@@ -6,20 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 import torch
 from torch import Tensor
 
-from lpl_lib.lab.data import (
-    LabelledImages,
-    canvas_sets,
-    checksum,
-    cifar,
-    data_folder,
-    digits,
-    flip_labels,
-    hold_out,
-    long_tail_indices,
-)
+from lpl_lib.lab import data as sets
+from lpl_lib.lab.data import LabelledImages, data_folder
 from lpl_lib.lab.data.folder import read_parts
 from lpl_lib.lab.data.tree import folder_digest
 from lpl_lib.lab.files import write_whole
@@ -27,6 +19,7 @@ from lpl_lib.lab.specification import Data, Groups
 from lpl_lib.metrics import frequency_groups
 
 Source = tuple[LabelledImages, LabelledImages, list[str]]
+TEN = [str(digit) for digit in range(10)]
 
 
 @dataclass(frozen=True)
@@ -51,11 +44,6 @@ class Problem:
     validation: LabelledImages | None = None
     meta: LabelledImages | None = None
 
-    @property
-    def checksum(self) -> dict[str, str]:
-        """Digests of what is trained on and of what is scored."""
-        return {"train": checksum(self.train), "scored": checksum(self.scored)}
-
 
 def load_problem(data: Data, seed: int, held_out: float = 0.0) -> Problem:
     """Return the images of a run.
@@ -73,38 +61,29 @@ def load_problem(data: Data, seed: int, held_out: float = 0.0) -> Problem:
     """
     draw = seed if data.draw == "seed" else data.draw
     if data.name == "canvases":
-        sets = canvas_sets(draw)
-        scored = sets.validation if held_out else sets.test
-        labels = sets.train.targets.shape[1]
-        return Problem(
-            sets.train,
-            scored,
-            [str(k) for k in range(labels)],
-            sets.train.class_counts(labels),
-            validation=sets.validation,
-        )
+        found = sets.canvas_sets(draw)
+        scored = found.validation if held_out else found.test
+        counts = found.train.class_counts(len(TEN))
+        return Problem(found.train, scored, TEN, counts, validation=found.validation)
     pool, scored, names = load_source(data, seed if data.split == "seed" else data.split)
     chosen = torch.arange(len(pool.targets))
     validation = meta = None
     if data.meta:
         first = [(pool.targets == c).nonzero()[: data.meta, 0] for c in range(len(names))]
         meta = pool.subset(torch.cat(first))
-        left = torch.ones(len(chosen), dtype=torch.bool)
-        left[torch.cat(first)] = False
-        chosen = chosen[left]
+        chosen = chosen[~torch.isin(chosen, torch.cat(first))]
     if held_out or data.held_out:
-        kept, held = hold_out(pool.targets[chosen], held_out or data.held_out, draw)
+        kept, held = sets.hold_out(pool.targets[chosen], held_out or data.held_out, draw)
         validation, chosen = pool.subset(chosen[held]), chosen[kept]
         scored = validation if held_out else scored
     if data.imbalance_ratio > 1:
-        tail = long_tail_indices(pool.targets[chosen], data.imbalance_ratio, seed=draw)
+        tail = sets.long_tail_indices(pool.targets[chosen], data.imbalance_ratio, seed=draw)
         chosen = chosen[tail]
     train = pool.subset(chosen)
     if meta is not None and data.with_meta:
-        parts = zip(train, meta, strict=True)
-        train = LabelledImages(*(torch.cat(pair) for pair in parts))
+        train = LabelledImages(*map(torch.cat, zip(train, meta, strict=True)))
     if data.noise:
-        noisy = flip_labels(train.targets, len(names), data.noise, seed)
+        noisy = sets.flip_labels(train.targets, len(names), data.noise, seed)
         train = LabelledImages(train.images, noisy)
     # noise may leave a class without an image
     counts = train.class_counts(len(names)).clamp(min=1)
@@ -123,16 +102,16 @@ def _source(
     name: str, split: int, place: str, size: int | None, skip_corrupt: bool, content: str
 ) -> Source:
     if name == "digits":
-        return *digits(seed=split), [str(c) for c in range(10)]
+        return *sets.digits(seed=split), TEN
     if name == "folder":
         return read_parts(place, size=size, skip_corrupt=skip_corrupt)
     if name == "random":
         draw = torch.Generator().manual_seed(split)
         images = torch.randint(256, (600, 3, 32, 32), generator=draw, dtype=torch.uint8)
         both = LabelledImages(images, torch.arange(600) % 10)
-        parts = torch.arange(600).split([400, 200])
-        return both.subset(parts[0]), both.subset(parts[1]), [str(c) for c in range(10)]
-    return cifar(name)  # type: ignore[arg-type]
+        train = torch.arange(600) < 400
+        return both.subset(train), both.subset(~train), TEN
+    return sets.cifar(name)  # type: ignore[arg-type]
 
 
 def group_members(counts: Tensor, groups: Groups | None) -> dict[str, list[int]]:
@@ -143,13 +122,11 @@ def group_members(counts: Tensor, groups: Groups | None) -> dict[str, list[int]]
     """
     if groups is None:
         return {}
-    members = frequency_groups(
-        counts, head_above=groups.head_above, tail_below=groups.tail_below
-    )
+    members = frequency_groups(counts, **msgspec.structs.asdict(groups))
     return {name: part.tolist() for name, part in members.items() if len(part)}
 
 
-def save_indices(path: Path, data: Data, problem: Problem) -> None:
+def save_indices(path: Path, data: Data, seed: int) -> None:
     """Write down which training images a fixed long tail consists of, once.
 
     Results move with the draw, so it is published: a line a class, each with the indices
@@ -157,7 +134,7 @@ def save_indices(path: Path, data: Data, problem: Problem) -> None:
     it is a folder). A draw anew for each seed is not written down.
     """
     fixed = data.draw != "seed" and data.imbalance_ratio > 1 and not data.with_meta
-    if path.exists() or not fixed or problem.indices is None:
+    if path.exists() or not fixed or (problem := load_problem(data, seed)).indices is None:
         return
     lines = [f"# {data.label}, seed {data.draw}: training images of each class"]
     for c in range(len(problem.names)):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 import functools
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from lpl_lib import __version__
 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -23,34 +26,28 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
     ['commit', 'date', 'device', 'threads', 'versions']
     """
     device = torch.device(device)
+    # torch's own text says which build it is; the library's holds without installation
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    versions |= {name: version(name) for name in ("torchvision", "numpy")}
+    versions["lpl_lib"] = __version__
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "device": named,
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions,
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
-    import lpl_lib
-
-    found = {name: version(name) for name in ("torchvision", "numpy")}
-    # torch's own text says which build it is; the library's holds without installation
-    return {"torch": torch.__version__, **found, "lpl_lib": lpl_lib.__version__}
-
-
-@functools.cache
 def _processor() -> str:
     """The CPU's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return f"CPU: {names[0]}" if names else platform.machine()
+    place = Path("/proc/cpuinfo")
+    text = place.read_text(encoding="utf-8") if place.is_file() else ""
+    if found := re.search(r"model name\s*:(.*)", text):
+        return f"CPU: {found[1].strip()}"
+    return platform.processor() or platform.machine()
 
 
 @functools.cache
@@ -59,22 +56,14 @@ def commit() -> str | None:
 
     ``None`` where it is no checkout, also if it is installed inside of another one.
     """
-    asked = (
-        ["ls-files", "--error-unmatch", "--", Path(__file__).name],
-        ["rev-parse", "HEAD"],
-        ["status", "--porcelain", "--", "."],
-    )
     try:
-        answers = [
-            subprocess.run(
-                ["git", "-C", str(Path(__file__).parent), *arguments],
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout.strip()
-            for arguments in asked
-        ]
+        _git("ls-files", "--error-unmatch", "--", Path(__file__).name)
+        return _git("rev-parse", "HEAD") + "+" * bool(_git("status", "--porcelain", "."))
     except (OSError, subprocess.CalledProcessError):
         return None
-    _, head, changes = answers
-    return head + "+" * bool(changes)
+
+
+def _git(*words: str) -> str:
+    here = Path(__file__).parent
+    done = subprocess.run(["git", *words], cwd=here, check=True, capture_output=True)
+    return done.stdout.decode().strip()

@@ -115,11 +115,8 @@ class Rebalanced(FullPrecision, LabelLoss):
         share = self.inverse / (targets.to(self.inverse.dtype) @ self.inverse)[:, None]
         return self.alpha + torch.sigmoid(self.beta * (share - self.mu))
 
-    def positive(self, logits: Tensor) -> Tensor:
-        return self.loss.positive(logits)
-
-    def negative(self, logits: Tensor) -> Tensor:
-        return self.loss.negative(logits)
+    def curves(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        return self.loss.curves(logits)
 
     def elementwise(self, logits: Tensor, targets: Tensor) -> Tensor:
         losses = self.loss.elementwise(logits, targets)

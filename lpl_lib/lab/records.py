@@ -67,15 +67,15 @@ def read(path: str | Path) -> list[Record]:
         return []
     records = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        record = _parsed(line)
-        if record is not None:
+        try:
+            record = json.loads(line)
+        except ValueError:  # of JSON, or of UTF-8
+            record = None
+        if isinstance(record, dict) and "key" in record:
             records.append(record)
         elif line.strip():
-            warnings.warn(
-                f"{path}, line {number} is cut in half or damaged; the rest is read",
-                TornLineWarning,
-                stacklevel=2,
-            )
+            said = f"{path}, line {number} is cut in half or damaged; the rest is read"
+            warnings.warn(said, TornLineWarning, stacklevel=2)
     return records
 
 
@@ -122,8 +122,7 @@ def document(name: str) -> Record:
     """
     folder, file = _results(), f"{name}.json"
     text = _fetched(file) if folder is None else (folder / file).read_text("utf-8")
-    found: Record = json.loads(text)
-    return found
+    return Record(json.loads(text))
 
 
 def _results() -> Path | None:
@@ -136,13 +135,4 @@ def _results() -> Path | None:
 
 def _fetched(file: str) -> str:
     with urllib.request.urlopen(f"{PUBLISHED}/{file}", timeout=60) as answer:
-        text: str = answer.read().decode()
-    return text
-
-
-def _parsed(line: bytes) -> Record | None:
-    try:
-        record = json.loads(line)
-    except ValueError:  # of JSON, or of UTF-8
-        return None
-    return record if isinstance(record, dict) and "key" in record else None
+        return str(answer.read(), "utf-8")

@@ -16,8 +16,6 @@ from lpl_lib.lpl.solvers import MOST_STEPS, walk
 from lpl_lib.lpl.splits import RankSplit
 from lpl_lib.perturbations import Perturbation
 
-Norms = Literal["rows", "columns"]
-
 
 class ReleasedWalk(Perturbation):
     r"""A walk of steps of equal length along each class's gradient, for comparison only.
@@ -62,7 +60,7 @@ class ReleasedWalk(Perturbation):
         extra: float = 0.0,
         step_size: float = 0.25,
         *,
-        norms: Norms = "rows",
+        norms: Literal["rows", "columns"] = "rows",
         through: bool = False,
     ) -> None:
         super().__init__()

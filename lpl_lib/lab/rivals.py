@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from lpl_lib.checks import ClassCounts, check_class_counts, check_count, check_number
+from lpl_lib.checks import ClassCounts, check_class_counts, check_number
 from lpl_lib.perturbations import Perturbation
 
 
@@ -80,9 +80,7 @@ class Seesaw(Perturbation):
     second (compensation) depends on the sample and raises its loss.
 
     Args:
-        class_counts: training images per class, ``(C,)``; or the number of classes, to
-            count the labels as they come. A class without a label yet counts as one
-            image.
+        class_counts: training images per class, ``(C,)``, all positive.
         mitigation: :math:`a` >= 0, the paper's ``p``; 0.8 there.
         compensation: :math:`b` >= 0, the paper's ``q``; 2 there. 0 leaves a class-level
             perturbation.
@@ -99,32 +97,21 @@ class Seesaw(Perturbation):
             [ 0.0000,  0.0000]])
     """
 
+    couples = False
     counts: Tensor
 
     def __init__(
-        self,
-        class_counts: ClassCounts | int,
-        mitigation: float = 0.8,
-        compensation: float = 2.0,
+        self, class_counts: ClassCounts, mitigation: float = 0.8, compensation: float = 2.0
     ) -> None:
         super().__init__()
         self.mitigation = check_number(mitigation, "mitigation")
         self.compensation = check_number(compensation, "compensation")
-        self.learns = self.couples = isinstance(class_counts, int)
-        if isinstance(class_counts, int):
-            counts = torch.zeros(check_count(class_counts, "class_counts"))
-        else:
-            counts = check_class_counts(class_counts).float()
-        self.num_classes = len(counts)
-        self.register_buffer("counts", counts)
+        self.register_buffer("counts", check_class_counts(class_counts).float())
+        self.num_classes = len(self.counts)
 
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
-        if self.learns and self.training:
-            self.counts.index_add_(
-                0, targets, torch.ones_like(targets, dtype=torch.float32)
-            )
         own = targets[:, None]
-        log_n = self.counts.clamp(min=1).log().to(logits.dtype)
+        log_n = self.counts.log().to(logits.dtype)
         log_p = logits.detach().log_softmax(1)
         rarer = (log_n - log_n[own]).clamp(max=0)
         floor = log_p.gather(1, own).clamp(min=math.log(0.01))

@@ -13,24 +13,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from lpl_lib.lab.checkpoint import Checkpoint
-from lpl_lib.lab.measures import MEASURES, Outcome, groups_of
+from lpl_lib.lab import training
+from lpl_lib.lab.data import checksum
+from lpl_lib.lab.files import Checkpoint
+from lpl_lib.lab.measures import MEASURES, Outcome
 from lpl_lib.lab.method import Facts
-from lpl_lib.lab.methods import COSINE_SCALE, build_method, parts_of
+from lpl_lib.lab.methods import COSINE_SCALE, build_method, parts_of, trained_part
 from lpl_lib.lab.models import Normalise, build_model, last_linear
 from lpl_lib.lab.plan import Run
-from lpl_lib.lab.problem import load_problem, save_indices
+from lpl_lib.lab.problem import group_members, load_problem, save_indices
 from lpl_lib.lab.provenance import provenance
 from lpl_lib.lab.records import append, read
 from lpl_lib.lab.scores import Record, class_mean
-from lpl_lib.lab.training import (
-    DivergedError,
-    PausedError,
-    Trained,
-    best_device,
-    deterministic,
-    train,
-)
 
 
 def prepare(run: Run, device: torch.device | str = "cpu") -> Outcome:
@@ -40,21 +34,17 @@ def prepare(run: Run, device: torch.device | str = "cpu") -> Outcome:
     options = dict(spec.model)
     name, images = options.pop("name"), problem.train.images
     cosine = any(entry.cosine for entry in parts_of(run.method, task).values())
+    scale = COSINE_SCALE if cosine else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         net = build_model(
-            name,
-            len(problem.names),
-            images.shape[1],
-            cosine_scale=COSINE_SCALE if cosine else None,
-            **options,
+            name, len(problem.names), images.shape[1], cosine_scale=scale, **options
         )
         if images.dtype == torch.uint8:
             net = nn.Sequential(Normalise(images), net)
     net.to(device)
-    facts = Facts(
-        problem.counts, len(images), last_linear(net)[1], spec.split, problem.meta
-    )
+    head = last_linear(net)[1]
+    facts = Facts(problem.counts, len(images), head, spec.split, problem.meta)
     method = build_method(run.method, facts, task, **run.own_params)
     return Outcome(run, problem, net, method)
 
@@ -78,51 +68,37 @@ def trained(run: Run, device: torch.device | str = "cpu", **options: Any) -> Out
     return outcome
 
 
-def _train(outcome: Outcome, **options: Any) -> Trained:
-    method, run = outcome.method, outcome.run
-    return train(
-        outcome.net,
-        method.criterion,
-        outcome.problem.train,
-        run.own_spec.recipe,
-        seed=run.seed,
-        title=str(run),
-        **method.additions(len(outcome.problem.names)),
-        **options,
-    )
+def _train(outcome: Outcome, **options: Any) -> training.Trained:
+    method, run, problem = outcome.method, outcome.run, outcome.problem
+    options |= method.additions(len(problem.names)) | {"seed": run.seed, "title": str(run)}
+    recipe = run.own_spec.recipe
+    return training.train(outcome.net, method.criterion, problem.train, recipe, **options)
 
 
-def execute(
-    run: Run,
-    *,
-    checkpoint: Checkpoint | None = None,
-    until: float | None = None,
-    cpu: bool = False,
-    progress: bool | None = None,
-) -> Record:
+def execute(run: Run, *, cpu: bool = False, **options: Any) -> Record:
     """Do a run, or finish one that was interrupted; return its record.
 
     Args:
         run: what is done.
-        checkpoint, until, progress: of :func:`lpl_lib.lab.training.train`.
         cpu: stay on the CPU although there is a GPU.
+        options: ``checkpoint``, ``until``, ``progress`` of
+            :func:`lpl_lib.lab.training.train`.
 
     Raises:
         ValueError, RuntimeError, OSError: from data, checkpoint or training, as they are.
     """
     began = time.monotonic()
-    device = torch.device("cpu") if cpu else best_device()
+    device = torch.device("cpu") if cpu else training.best_device()
     outcome = prepare(run, device)
-    spec, problem, done = run.own_spec, outcome.problem, Trained()
-    with contextlib.suppress(DivergedError):  # an outcome like others: no image is right
-        done = _train(outcome, checkpoint=checkpoint, until=until, progress=progress)
+    spec, problem, done = run.own_spec, outcome.problem, training.Trained()
+    # to diverge is an outcome like others: no image is right
+    with contextlib.suppress(training.DivergedError):
+        done = _train(outcome, **options)
     diverged = not done.loss
-    with deterministic():
-        scores = _scores(outcome, diverged)
-        measures: Record = {}
-        if not diverged and run.part == "test":
-            for name in spec.measures:
-                measures |= MEASURES[name](outcome)
+    with training.deterministic():
+        scores, measures = _scores(outcome, diverged), Record()
+        for name in () if diverged or run.part != "test" else spec.measures:
+            measures |= MEASURES[name](outcome)
     wall = time.monotonic() - began
     if done.start_epoch < spec.recipe.epochs:  # with what earlier processes trained
         wall = max(wall, done.seconds)
@@ -137,13 +113,13 @@ def execute(
         "part": run.part,
         **scores,
         "counts": problem.counts.tolist(),
-        "groups": groups_of(outcome),
+        "groups": group_members(problem.counts, run.spec.groups),
         "train_loss": _short(done.loss[-1]) if done.loss else None,
         "diverged": diverged,
         "measures": measures,
         "parameters": sum(part.numel() for part in outcome.net.parameters()),
         "config": run.config,
-        "checksum": problem.checksum,
+        "checksum": {"train": checksum(problem.train), "scored": checksum(problem.scored)},
         "wall_seconds": round(wall, 2),
         **provenance(device),
     }
@@ -195,25 +171,22 @@ def run_all(
             say("time is up; the same command goes on")
             break
         ledger = results / f"{run.spec.name}.jsonl"
-        if run.key in _keys(ledger):
-            continue
         path = checkpoints / f"{run.training_key}.pt"
         try:
             with FileLock(path.with_suffix(".lock"), timeout=0):
-                if run.key in _keys(ledger):  # recorded since we looked
+                if run.key in {record["key"] for record in read(ledger)}:
                     continue
                 checkpoint = Checkpoint(path, run.training_key)
                 record = execute(run, checkpoint=checkpoint, until=until, **options)
                 if run.part == "test":
-                    data = run.own_spec.data
                     place = results / "indices" / f"{run.spec.name}.txt"
-                    save_indices(place, data, load_problem(data, run.seed))
+                    save_indices(place, run.own_spec.data, run.seed)
                 append(ledger, record)
                 if not _shared(run):
                     checkpoint.remove()
         except Timeout:
             continue
-        except PausedError as pause:
+        except training.PausedError as pause:
             say(str(pause))
             break
         score = f"{class_mean(record):.1f} %"
@@ -224,18 +197,10 @@ def run_all(
 
 def _shared(run: Run) -> bool:
     """Whether another method of the experiment is scored on the same training."""
-    task, names = run.spec.data.task, run.method.split(" + ")
-    late = {
-        name: entry.trains_as
-        for method in run.spec.methods
-        for name, entry in parts_of(method, task).items()
-        if entry.trains_as
-    }
-    return any(name in late or name in late.values() for name in names)
-
-
-def _keys(ledger: Path) -> set[str]:
-    return {record["key"] for record in read(ledger)}
+    task = run.spec.data.task
+    others = set(run.spec.methods) - {run.method}
+    own = trained_part(run.method, task)
+    return any(trained_part(other, task) == own for other in others)
 
 
 def _short(value: float) -> float:

@@ -54,8 +54,5 @@ def as_text(params: dict[str, Any]) -> str:
     >>> as_text({"tau": 1.0, "recipe.lr": 0.3})
     'tau=1 lr=0.3'
     """
-    return " ".join(
-        f"{name.rpartition('.')[2]}="
-        + (f"{v:g}" if isinstance(v, (int, float)) and not isinstance(v, bool) else f"{v}")
-        for name, v in params.items()
-    )
+    texts = {name: f"{v:g}" if isinstance(v, float) else v for name, v in params.items()}
+    return " ".join(f"{name.rpartition('.')[2]}={text}" for name, text in texts.items())

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from lpl_lib.lab.methods import hyper_parameters
+from lpl_lib.lab.methods import check_parameters
 from lpl_lib.lab.recipe import Count, Number, Recipe, Section, Whole
 
 FOLDER = Path(__file__).parent / "specifications"
@@ -151,13 +151,8 @@ class Specification(Section, frozen=True, kw_only=True):
             grids = self.search.grids(method) if self.search else []
             searched = {name for tried in grids for name in tried}
             fixed = {name for params in self.settings(method) for name in params}
-            known = hyper_parameters(method, self.data.task)
-            for param in [*fixed, *sorted(searched)]:
-                if "." not in param and param not in known:
-                    raise ValueError(
-                        f"method {method!r} has no hyper-parameter {param!r}: it has "
-                        f"{known}"
-                    )
+            own = [name for name in [*fixed, *sorted(searched)] if "." not in name]
+            check_parameters(method, own, self.data.task)
             for both in sorted(fixed & searched):
                 raise ValueError(f"{method}: {both} is fixed and searched at once")
 
@@ -232,11 +227,8 @@ def _content(text: str) -> dict[str, Any]:
     if like not in available():
         raise ValueError(f"like must be one of {available()}, got {like!r}")
     content = _content((FOLDER / f"{like}.toml").read_text(encoding="utf-8"))
-    for name, value in own.items():
-        if name in SETTINGS and isinstance(value, dict):
-            value = {**content.get(name, {}), **value}
-        content[name] = value
-    return content
+    tables = [name for name in SETTINGS if isinstance(own.get(name), dict)]
+    return content | own | {name: content.get(name, {}) | own[name] for name in tables}
 
 
 def _override(content: dict[str, Any], override: str) -> None:

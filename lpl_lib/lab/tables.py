@@ -42,24 +42,16 @@ def table(records: Iterable[Record], part: str = "test") -> pd.DataFrame:
         if record["part"] != part:
             continue
         scores, recipe = class_scores(record), record.get("recipe")
+        row = {name: record[name] for name in FACTS} | {"params": as_text(record["params"])}
+        row["all"] = sum(scores) / len(scores)
+        for name, members in record["groups"].items():
+            row[name] = sum(scores[c] for c in members) / len(members)
+        rows.append(row | {"train": train_mean(record)})
         if record.get("diverged"):
-            unfit[f"{record['method']}, seed {record['seed']}: diverged, counted as 0"] = (
-                None
-            )
+            said = f"{record['method']}, seed {record['seed']}: diverged, counted as 0"
+            unfit[said] = None
         if recipe and recipe.fit is False:
             unfit[f"{record['experiment']}: recipe {recipe}"] = None
-        rows.append(
-            {
-                **{name: record[name] for name in FACTS},
-                "params": as_text(record["params"]),
-                "all": sum(scores) / len(scores),
-                **{
-                    name: sum(scores[c] for c in members) / len(members)
-                    for name, members in record["groups"].items()
-                },
-                "train": train_mean(record),
-            }
-        )
     frame = pd.DataFrame(rows)
     frame.attrs["unfit"] = "".join(f"\n{said}" for said in unfit)
     return frame
@@ -138,14 +130,6 @@ def summary(frame: pd.DataFrame, over: Sequence[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(out).set_index("method").rename_axis(None)
 
 
-def accuracies(runs: Sequence[Record], over: Sequence[str] = ()) -> str:
-    """Return :func:`summary` of records as text."""
-    if not runs:
-        return "no run is recorded yet"
-    frame = table(runs)
-    return summary(frame, over).to_string() + frame.attrs["unfit"]
-
-
 def best_first(frame: pd.DataFrame, by: str = "all") -> pd.DataFrame:
     """Return a :func:`table` sorted by methods' means, the highest first, ``by`` in front.
 
@@ -184,18 +168,6 @@ class Ranked:
             means = self.shown[name].str.split().str[0].astype(float)
             bold.loc[means == means.max(), name] = "<b>" + bold[name] + "</b>"
         return bold.to_html(escape=False, border=0) + self.note.replace("\n", "<br>")
-
-
-def differences(
-    runs: Sequence[Record],
-    over: Sequence[str] = ("cross-entropy", "LA"),
-    column: str = "all",
-) -> str:
-    """Return a text table of differences in points, paired by seed, to some methods."""
-    frame = table(runs)
-    frame["all"] = frame[column]
-    found = summary(frame, over)[[f"over {other}" for other in over]]
-    return found.to_string() + frame.attrs["unfit"]
 
 
 def origin(runs: Sequence[Record]) -> str:

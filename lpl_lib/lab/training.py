@@ -9,7 +9,6 @@ interrupted. Images stay on the training device; nothing in the loop waits for i
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import os
 import time
@@ -24,10 +23,9 @@ from torch import Tensor, nn
 
 from lpl_lib.checks import check_count, check_number
 from lpl_lib.lab.augment import crop_and_flip, draw
-from lpl_lib.lab.checkpoint import Checkpoint
 from lpl_lib.lab.data.images import LabelledImages
+from lpl_lib.lab.files import Checkpoint
 from lpl_lib.lab.recipe import Recipe
-from lpl_lib.lab.schedules import rate_factor
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Sampler = Callable[[Tensor, torch.Generator], Tensor]
@@ -204,16 +202,37 @@ def train(
         nesterov=recipe.nesterov,
     )
     parts: dict[str, Any] = {"net": net, "criterion": module, "optimiser": optimiser}
-    parts |= {} if hook is None else {"hook": hook}
+    if hook is not None:
+        parts["hook"] = hook
     trained = Trained()
-    state = checkpoint.load() if checkpoint else None
-    if state is not None:
+    if checkpoint and (state := checkpoint.load()):
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        done = len(state["loss"])
-        trained = Trained(state["loss"], state["seconds"], start_epoch=done)
-    step = _Step(net, criterion, recipe, optimiser, mixer, hook)
-    orders = _orders(data.targets, seed, sampler, start=trained.start_epoch)
+        trained = Trained(state["loss"], state["seconds"], len(state["loss"]))
+
+    def step(images: Tensor, targets: Tensor, rate: float) -> Tensor:
+        """Train on a batch; return its loss."""
+        if mixer is not None:
+            even = len(targets) // 2 * 2
+            images, targets = mixer(images[:even], targets[:even])
+        reduced = recipe.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
+            logits = net(images)
+        loss = criterion(logits.float() if reduced else logits, targets)
+        optimiser.zero_grad()
+        loss.backward()
+        if hook is not None:
+            hook(net, criterion, LabelledImages(images, targets), rate)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.step()
+        return loss.detach()
+
+    # one generator for the orders of all epochs: those done are drawn again
+    labels, generator = data.targets.cpu(), torch.Generator().manual_seed(seed)
+    order = sampler or _each_once
+    for _ in range(trained.start_epoch):
+        order(labels, generator)
     saved = time.monotonic()
     shown = {"total": recipe.epochs, "initial": trained.start_epoch, "desc": title}
     disable = None if progress is None else not progress
@@ -222,22 +241,22 @@ def train(
             began = time.monotonic()
             for call in at_epoch:
                 call(epoch / recipe.epochs)
-            trained.loss.append(_one_epoch(step, data, epoch, seed, next(orders)))
+            net.train()
+            chosen = order(labels, generator)
+            loss = _one_epoch(step, data, recipe, epoch, seed, chosen)
+            trained.loss.append(loss)
             trained.seconds += time.monotonic() - began
-            if not math.isfinite(trained.loss[-1]):
-                raise DivergedError(
-                    f"the training loss is {trained.loss[-1]} after epoch {epoch + 1}"
-                )
+            if not math.isfinite(loss):
+                raise DivergedError(f"the training loss is {loss} after epoch {epoch + 1}")
             bar.update()
-            bar.set_postfix_str(f"loss {trained.loss[-1]:.3f}")
+            bar.set_postfix_str(f"loss {loss:.3f}")
             late = until is not None and time.monotonic() > until
             last = epoch + 1 == recipe.epochs
             due = late or last or time.monotonic() - saved >= checkpoint_every
             if checkpoint and due:
-                states = {name: part.state_dict() for name, part in parts.items()}
-                checkpoint.save(
-                    {"loss": trained.loss, "seconds": trained.seconds, **states}
-                )
+                state = {name: part.state_dict() for name, part in parts.items()}
+                state |= {"loss": trained.loss, "seconds": trained.seconds}
+                checkpoint.save(state)
                 saved = time.monotonic()
             if late and not last:
                 raise PausedError(f"{title or 'training'}: paused after epoch {epoch + 1}")
@@ -245,88 +264,40 @@ def train(
     return trained
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One step of training."""
-
-    net: nn.Module
-    criterion: Criterion
-    recipe: Recipe
-    optimiser: torch.optim.Optimizer
-    mixer: Mixer | None
-    hook: Hook | None
-
-    def __call__(self, images: Tensor, targets: Tensor, rate: float) -> Tensor:
-        """Train on a batch; return its loss."""
-        if self.mixer is not None:
-            even = len(targets) // 2 * 2
-            images, targets = self.mixer(images[:even], targets[:even])
-        reduced = self.recipe.precision == "bf16"
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
-            logits = self.net(images)
-        loss = self.criterion(logits.float() if reduced else logits, targets)
-        self.optimiser.zero_grad()
-        loss.backward()
-        if self.hook is not None:
-            self.hook(self.net, self.criterion, LabelledImages(images, targets), rate)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
-        return loss.detach()
-
-
-def _orders(
-    targets: Tensor, seed: int, sampler: Sampler | None, start: int
-) -> Iterator[Tensor]:
-    """Yield the order of each epoch's images, drawn from one generator for them all."""
-    draw, labels = torch.Generator().manual_seed(seed), targets.cpu()
-    for epoch in itertools.count():
-        size = len(labels)
-        order = sampler(labels, draw) if sampler else torch.randperm(size, generator=draw)
-        if epoch >= start:
-            yield order
+def _each_once(targets: Tensor, draw: torch.Generator) -> Tensor:
+    return torch.randperm(len(targets), generator=draw)
 
 
 def _one_epoch(
-    step: _Step, data: LabelledImages, epoch: int, seed: int, order: Tensor
+    step: Callable[[Tensor, Tensor, float], Tensor],
+    data: LabelledImages,
+    recipe: Recipe,
+    epoch: int,
+    seed: int,
+    order: Tensor,
 ) -> float:
     """Train for one epoch; return its mean loss."""
-    recipe, size, device = step.recipe, len(data.targets), data.targets.device
+    device = data.targets.device
     mixed = (seed * 1_000_003 + epoch) % 2**63
     torch.manual_seed(mixed)  # for what the net itself may draw
     np.random.seed(mixed % 2**32)  # timm's mixing draws from there
-    draws = None
-    if recipe.padding or recipe.flip:
+    batches = order.to(device).split(recipe.batch_size)
+    if len(batches) > 1 and len(batches[-1]) == 1 < recipe.batch_size:
+        batches = batches[:-1]
+    if augmented := recipe.padding or recipe.flip:
         generator = torch.Generator().manual_seed(mixed)
-        drawn = draw(size, recipe.padding, recipe.flip, generator)
+        drawn = draw(len(data.targets), recipe.padding, recipe.flip, generator)
         draws = [part.to(device) for part in drawn]
-    step.net.train()
-    batches = batches_of(size, recipe.batch_size)
     sums = torch.zeros(2, device=device)  # of losses, and images
-    for number, batch in enumerate(batches, epoch * len(batches)):
-        rate = recipe.lr * rate_factor(recipe, number, len(batches))
-        chosen = order[batch].to(device)
+    for number, chosen in enumerate(batches, epoch * len(batches)):
+        rate = recipe.lr * recipe.rate_factor(number, len(batches))
         images = data.images[chosen]
-        if draws is not None:
+        if augmented:
             own = [part[chosen] for part in draws]
             images = crop_and_flip(images, own, recipe.padding)
         loss = step(images, data.targets[chosen], rate)
         sums += torch.stack([loss * len(chosen), loss.new_tensor(len(chosen))]).float()
     return float(sums[0] / sums[1])
-
-
-def batches_of(size: int, batch_size: int) -> list[slice]:
-    """Return the batches of ``size`` images in order; a last one of a single image is
-    left out, unless it is the only one.
-
-    >>> batches_of(7, 3)
-    [slice(0, 3, None), slice(3, 6, None)]
-    """
-    starts = range(0, size, batch_size)
-    batches = [slice(start, min(start + batch_size, size)) for start in starts]
-    if batch_size > 1 and len(batches) > 1 and batches[-1].stop - batches[-1].start == 1:
-        batches.pop()
-    return batches
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Variants that chapters compare: CDT, Eq. 14 as printed, a sign for each quadrant, PGD."""
+"""Variants that chapters compare: Eq. 14 as printed, a sign for each quadrant, PGD."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lpl_lib import VS
 from lpl_lib.checks import (
     BaseLoss,
     ClassCounts,
@@ -108,18 +107,6 @@ class QuadrantSplit(Split):
 
     def forward(self, statistics: ClassStatistics | None) -> Tensor:
         return self.signs
-
-
-def cdt(class_counts: ClassCounts, gamma: float = 0.05) -> VS:
-    r"""Class-dependent temperatures: ``VS`` without the adjustment, ``tau=0``.
-
-    Source: Ye et al. 2020, "Identifying and compensating for feature deviation in
-    imbalanced deep learning" (arXiv 2001.01385), Eq. 2.
-
-    >>> cdt([4, 1]).tau
-    0.0
-    """
-    return VS(class_counts, gamma=gamma, tau=0.0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pickle
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -52,12 +52,11 @@ def cifar(
             sizes, means and deviations (re-encoded copies are refused so).
         RuntimeError: no intact copy there and no download; it says what to do.
     """
-    from torchvision.datasets import CIFAR10, CIFAR100
+    from torchvision import datasets
 
-    readers: dict[str, Any] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
-    if name not in readers:
-        raise ValueError(f"name must be one of {sorted(readers)}, got {name!r}")
-    reader, place = readers[name], data_folder()
+    if name not in STATISTICS:
+        raise ValueError(f"name must be one of {sorted(STATISTICS)}, got {name!r}")
+    reader, place = getattr(datasets, name.upper()), data_folder()
     if (place / name / "train").is_dir():
         return _cifar_folders(name, place / name)
     try:
@@ -70,13 +69,9 @@ def cifar(
             f"into {place} (remove what is left of an older copy), or name the folder "
             f"that holds it in the environment variable {DATA_VARIABLE}"
         ) from error
-    train, test = (
-        LabelledImages(
-            torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(),
-            torch.tensor(part.targets),
-        )
-        for part in sets
-    )
+    images = [torch.from_numpy(part.data.transpose(0, 3, 1, 2).copy()) for part in sets]
+    targets = [torch.tensor(part.targets) for part in sets]
+    train, test = map(LabelledImages, images, targets)
     return train, test, list(sets[0].classes)
 
 

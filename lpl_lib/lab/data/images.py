@@ -22,7 +22,7 @@ class LabelledImages(NamedTuple):
     targets: Tensor
 
     def subset(self, indices: Tensor) -> LabelledImages:
-        """Return the images at ``indices``."""
+        """Return the images at ``indices``, or those that a mask names."""
         return LabelledImages(self.images[indices], self.targets[indices])
 
     def class_counts(self, num_classes: int) -> Tensor:

@@ -119,23 +119,15 @@ class Found(Dataset[tuple[Any, int]]):
         return "\n".join(lines).replace(f"{self.folder}{os.sep}", "")
 
 
-def look_at(
-    folder: str | Path,
-    labels: str | Path | None = None,
-    *,
-    parts: bool = True,
-    untested: bool = True,
-) -> Found:
+def look_at(folder: str | Path, labels: str | Path | None = None) -> Found:
     """Look at every image of a folder, once: classes, sizes, copies, what cannot be used.
 
     Args:
         folder: ``<class>/<image>``, or ``train`` and ``test`` of any usual spelling with
-            that in each.
+            that in each. A class that is in ``train`` alone is trained on, and not scored.
         labels: a CSV file in the place of class folders, with the columns ``path`` (from
             ``folder``) and ``label``, and if you like ``part`` (train or test) and
             ``group`` (images that are not to be parted).
-        parts, untested: of :func:`~lpl_lib.lab.data.tree.look_through`. A class that is
-            in ``train`` alone is trained on, and not scored.
 
     Raises:
         FileNotFoundError: no such folder or table.
@@ -160,19 +152,12 @@ def look_at(
     """
     place = Path(folder)
     if labels is None:
-        tree = look_through(place, parts=parts, untested=untested)
-        rows = [
-            Row(file, label, part)
-            for part, classes in tree.parts.items()
-            for label, files in classes.items()
-            for file in files
-        ]
-        others = tree.unread
+        files, others = look_through(place)
+        rows = [Row(file, label, part) for part, label, file in files]
     else:
         rows, others = _table(place, Path(labels))
-    stray = [
-        path for path in others if path.suffix.lower() in Image.registered_extensions()
-    ]
+    suffixes = Image.registered_extensions()
+    stray = [path for path in others if path.suffix.lower() in suffixes]
     with ThreadPoolExecutor() as pool:
         seen = [*pool.map(_seen, rows), *[f"{path} (in no class)" for path in stray]]
     good = [row for row in seen if isinstance(row, Row)]

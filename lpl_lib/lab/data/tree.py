@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 from unicodedata import normalize
 
 SPLITS = {
@@ -23,71 +23,64 @@ OWN = ("*.jsonl", "*.lock", "*/*.lock")  # in folders of an experiment's results
 Inside = dict[Path, tuple[list[Path], list[Path]]]  # the folders and files of folders
 
 
-class Tree(NamedTuple):
-    """A folder of images, looked through but not read.
-
-    Attributes:
-        parts: ``"train"`` and ``"test"``, or ``""`` alone; of each its files by class.
-            Classes are in the order of their names, which are composed Unicode (NFC).
-        unread: what is passed over: hidden folders, parts that are not used, files
-            beside the class folders, results of experiments.
-    """
-
-    parts: dict[str, dict[str, list[Path]]]
-    unread: list[Path]
-
-
-def look_through(folder: str | Path, *, parts: bool = True, untested: bool = False) -> Tree:
+def look_through(folder: str | Path) -> tuple[list[tuple[str, str, Path]], list[Path]]:
     """Look through ``<class>/<image>``, or ``train`` and ``test`` with that in each.
 
     Args:
-        folder: which.
-        parts: whether it may have parts. ``Train``, ``training_set``, ``train2017`` and
-            the like are one; ``val`` is the test set where there is no ``test``.
-        untested: whether a class may be in train alone.
+        folder: which. ``Train``, ``training_set``, ``train2017`` and the like are a part;
+            ``val`` is the test set where there is no ``test``. A class may be in train
+            alone.
+
+    Returns:
+        Of each file its part, ``"train"``, ``"test"`` or ``""``, the name of its class, in
+        composed Unicode (NFC), and the file, in the order of parts and classes; and what is
+        passed over: hidden folders, parts that are not used, files beside the class
+        folders, results of experiments.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: fewer than two classes, or one without files; one part alone or twice,
-            or parts where there should be classes; classes that differ between parts; a
-            folder that a link shows a second time.
+            or parts where there should be classes; a class in test alone; a folder that a
+            link shows a second time.
     """
     place, (inside, unread) = Path(folder), walk_folder(folder)
     folders, loose = inside[place]
-    splits, used = _splits(folders) if parts else {}, {"": place}
-    if splits:
+    used = {"": place}
+    if splits := _splits(folders):
         test = splits.get("test") or splits.get("validation") or []
         both = splits.get("train", []) + test
         if len(both) != 2 or len(test) != 1:
             _refuse(place, splits)
         used = dict(zip(("train", "test"), both, strict=True))
         unread += [path for path in folders if path not in both] + loose
-    found = {}
+    found: list[tuple[str, str, Path]] = []
+    names = []
     for part, root in used.items():
-        classes: dict[str, list[Path]] = {}
-        for path in inside[root][0]:
-            name = normalize("NFC", path.name)  # macOS takes letters and accents apart
-            classes.setdefault(name, []).extend(_below(path, inside))
         for here in (root, *inside[root][0]):
             if len(nested := _splits(inside[here][0])) > 1:
                 _refuse(here, nested)
-        empty = sorted(name for name, files in classes.items() if not files)
-        if some := untested and part == "test":
-            classes, empty = {name: f for name, f in classes.items() if f}, []
-        if empty or len(classes) < 2 - some:
+        rows = [
+            (part, _class_name(here.relative_to(root)), file)
+            for here, (_, files) in inside.items()
+            if root in here.parents
+            for file in files
+        ]
+        full = {name for _, name, _ in rows}
+        empty = sorted({_class_name(Path(path.name)) for path in inside[root][0]} - full)
+        if len(full) < (1 if part == "test" else 2) or (empty and part != "test"):
             raise ValueError(
                 "folder must have at least two subfolders, one a class, images in each, "
-                f"got {len(classes)}, {empty} of them empty, in {root}"
+                f"got {len(full) + len(empty)}, {empty} of them empty, in {root}"
             )
         unread += inside[root][1]
-        found[part] = dict(sorted(classes.items()))
-    names = [classes.keys() for classes in found.values()]
-    if names[0] != names[-1] and not (untested and names[0] > names[-1]):
+        found += sorted(rows, key=lambda row: row[1])
+        names.append(full)
+    if not names[0] >= names[-1]:
         raise ValueError(
-            f"train and test of {place} must have the same classes, but in train only are "
+            f"test of {place} must have no class that train has not, but in train only are "
             f"{sorted(names[0] - names[-1])}, in test only {sorted(names[-1] - names[0])}"
         )
-    return Tree(found, unread)
+    return found, unread
 
 
 def folder_digest(folder: str | Path) -> str:
@@ -98,10 +91,8 @@ def folder_digest(folder: str | Path) -> str:
         FileNotFoundError, ValueError: as :func:`look_through`.
     """
     total = hashlib.sha256()
-    for part, classes in look_through(folder).parts.items():
-        for name, files in classes.items():
-            for file in files:
-                total.update(f"{part}/{name}/{file.name} {_content(file)}\n".encode())
+    for part, name, file in look_through(folder)[0]:
+        total.update(f"{part}/{name}/{file.name} {_content(file)}\n".encode())
     return total.hexdigest()[:16]
 
 
@@ -149,9 +140,8 @@ def walk_folder(place: str | Path) -> tuple[Inside, list[Path]]:
     return inside, unread
 
 
-def _below(folder: Path, inside: Inside) -> list[Path]:
-    folders, files = inside[folder]
-    return files + [file for inner in folders for file in _below(inner, inside)]
+def _class_name(path: Path) -> str:
+    return normalize("NFC", path.parts[0])  # macOS takes letters and accents apart
 
 
 def _passed_over(folder: Path) -> bool:

@@ -78,11 +78,8 @@ def last_linear(net: nn.Module) -> tuple[str, nn.Linear | CosineLinear]:
     >>> last_linear(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 3)))
     ('2', Linear(in_features=2, out_features=3, bias=True))
     """
-    layers = [
-        (name, module)
-        for name, module in net.named_modules()
-        if isinstance(module, (nn.Linear, CosineLinear))
-    ]
+    linear = (nn.Linear, CosineLinear)
+    layers = [(name, m) for name, m in net.named_modules() if isinstance(m, linear)]
     if not layers:
         raise ValueError(
             f"net must have a linear layer for its last, got none in {type(net).__name__}"

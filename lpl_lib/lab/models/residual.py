@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lpl_lib.checks import check_count
-from lpl_lib.lab.models.convolutional import block
+from lpl_lib.lab.models.convolutional import HeadedNet, block
 
 
-class CifarResNet(nn.Module):
+class CifarResNet(HeadedNet):
     """The residual networks of He et al. for 32 x 32 images: depth 20, 32, 44, 56, 110.
 
     A convolution of 16 channels, then three stages of ``(depth - 2) / 6`` basic blocks
@@ -36,31 +36,19 @@ class CifarResNet(nn.Module):
     """
 
     def __init__(self, num_classes: int, depth: int = 32, channels: int = 3) -> None:
-        super().__init__()
-        check_count(num_classes, "num_classes")
-        check_count(channels, "channels")
         blocks, rest = divmod(check_count(depth, "depth", minimum=8) - 2, 6)
         if rest:
             raise ValueError(f"depth must be 6 n + 2, such as 20, 32 or 110, got {depth}")
-        layers = block(channels, 16)
+        layers = block(check_count(channels, "channels"), 16)
         width = 16
         for stage in (16, 32, 64):
             for _ in range(blocks):
                 layers.append(_Residual(width, stage))
                 width = stage
-        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Linear(64, num_classes)
+        super().__init__(num_classes, 64, *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return the head's input, ``(B, 64)``, for images ``(B, channels, H, W)``."""
-        return self.body(images)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits ``(B, C)``."""
-        return self.head(self.features(images))
 
 
 class _Residual(nn.Module):
@@ -68,19 +56,12 @@ class _Residual(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.stride = 1 if inputs == outputs else 2
         self.missing = outputs - inputs
-        self.path = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride=self.stride, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(),
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
+        first = block(inputs, outputs, stride=2 if self.missing else 1)
+        self.path = nn.Sequential(*first, *block(outputs, outputs)[:-1])
 
     def forward(self, images: Tensor) -> Tensor:
-        shortcut = images
+        path = self.path(images)
         if self.missing:
-            shortcut = images[:, :, :: self.stride, :: self.stride]
-            shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self.missing))
-        return F.relu(self.path(images) + shortcut)
+            images = F.pad(images[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.missing))
+        return F.relu(path + images)
