@@ -114,7 +114,7 @@ class ISDA(Perturbation):
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         features = self._features(len(logits))
         # Quadratic forms lose too much in half precision, also under autocast.
-        known = torch.amp.is_autocast_available(kind := logits.device.type)
+        known = torch.amp.autocast_mode.is_autocast_available(kind := logits.device.type)
         with torch.autocast(kind, enabled=False) if known else nullcontext():
             if self.training:
                 seen, labels, _ = whole_batch(features.float(), targets, self.process_group)

@@ -97,6 +97,7 @@ def execute(run: Run, *, cpu: bool = False, **options: Any) -> Record:
     diverged = not done.loss
     with training.deterministic():
         scores, measures = _scores(outcome, diverged), Record()
+        torch.manual_seed(run.seed)  # of what a measure draws
         for name in () if diverged or run.part != "test" else spec.measures:
             measures |= MEASURES[name](outcome)
     wall = time.monotonic() - began
