@@ -19,9 +19,9 @@ from pypdf import PdfReader, PdfWriter
 
 from tools.bookfiles import ROOT, read_yaml, toc_files
 from tools.browser import FLAGS, find_browser
-from tools.render import BUILD, missing_pages, page_of
+from tools.render import HTML, missing_pages, page_of
 
-PDF = BUILD / "book.pdf"
+PDF = HTML / "lpl-book.pdf"  # part of the site: each page links to it
 MARGIN = PdfMargins(top="18mm", bottom="18mm", left="18mm", right="18mm")
 READY = """async () => {
   if (window.MathJax) { await MathJax.startup.promise; }
