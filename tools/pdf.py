@@ -2,9 +2,8 @@
 
     python -m tools.pdf
 
-Each page of the table of contents is printed by Chromium, as a reader would print it,
-and the prints are joined. Proofs and solutions are open on paper. (Jupyter Book's own
-two PDF builders fail on books with exercises, or need a TeX system.)
+Chromium prints each page of the table of contents, with proofs and solutions open. (The
+PDF builders of Jupyter Book fail on books with exercises, or need a TeX system.)
 """
 
 from __future__ import annotations
