@@ -2,9 +2,8 @@
 
     python -m tools.pdf
 
-Each page of the table of contents is printed by Chromium, as a reader would print it,
-and the prints are joined. Proofs and solutions are open on paper. (Jupyter Book's own
-two PDF builders fail on books with exercises, or need a TeX system.)
+Chromium prints each page of the table of contents, with proofs and solutions open. (The
+PDF builders of Jupyter Book fail on books with exercises, or need a TeX system.)
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from pypdf import PdfReader, PdfWriter
 
 from tools.bookfiles import ROOT, read_yaml, toc_files
 from tools.browser import FLAGS, find_browser
-from tools.render import BUILD, missing_pages, page_of
+from tools.render import HTML, missing_pages, page_of
 
-PDF = BUILD / "book.pdf"
+PDF = HTML / "lpl-book.pdf"  # part of the site: each page links to it
 MARGIN = PdfMargins(top="18mm", bottom="18mm", left="18mm", right="18mm")
 READY = """async () => {
   if (window.MathJax) { await MathJax.startup.promise; }

@@ -262,11 +262,12 @@ def describe(
 def add_foot(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Say below each page which version it is, and how to cite it."""
+    """Say below each page which version it is, how to cite it, where to get the PDF."""
     front = "" if page == "book/index" else context["pathto"]("book/index")
     context["theme_extra_footer"] = (
         f"Version {address(ROOT).version} · "
         f'<a href="{front}#how-to-cite">How to cite</a> · '
+        f'<a href="{address(ROOT).pages}lpl-book.pdf">The book as PDF</a> · '
         "Code: MIT licence. Text and figures: CC BY 4.0."
     )
 

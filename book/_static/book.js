@@ -81,8 +81,47 @@
       if (section) { fold(Array.from(section.children).slice(1), "Show them"); }
     });
   }
+  // For figures on dark pages: greys are turned round, colours stay. Of a pixel c let w be
+  // the least of red, green and blue, m the largest, s = m - w. It becomes
+  // c - w + (1 - s) (1 - m) + 1.2 s w, a step of which is a primitive of this SVG filter.
+  function turnGreys() {
+    function matrix(from, rows, name) {
+      return '<feColorMatrix in="' + from + '" values="' + rows + ' 0 0 0 1 0" result="' +
+        name + '"/>';
+    }
+    function only(row, name) {
+      return matrix("SourceGraphic", [row, row, row].join(" "), name);
+    }
+    function inverse(from, name) {
+      return matrix(from, "-1 0 0 0 1 0 -1 0 0 1 0 0 -1 0 1", name);
+    }
+    function join(one, other, product, sum, constant, name) {
+      return '<feComposite operator="arithmetic" in="' + one + '" in2="' + other + '" k1="' +
+        product + '" k2="' + sum + '" k3="' + sum + '" k4="' + constant + '" result="' +
+        name + '"/>';
+    }
+    function blend(mode, name) {
+      return '<feBlend mode="' + mode + '" in="r" in2="g"/>' +
+        '<feBlend mode="' + mode + '" in2="b" result="' + name + '"/>';
+    }
+    var parts = [
+      only("1 0 0 0 0", "r"), only("0 1 0 0 0", "g"), only("0 0 1 0 0", "b"),
+      blend("darken", "w"), blend("lighten", "m"), inverse("w", "1-w"), inverse("m", "1-m"),
+      join("SourceGraphic", "1-w", 0, 1, -1, "c-w"), join("m", "1-w", 0, 1, -1, "s"),
+      inverse("s", "1-s"), join("1-m", "1-s", 0.93, 0, 0, "black"),
+      join("s", "w", 1.2, 0, 0, "white"), join("c-w", "black", 0, 1, 0, "sum"),
+      join("sum", "white", 0, 1, 0, "all")
+    ];
+    var holder = document.createElement("div");
+    holder.innerHTML = '<svg width="0" height="0" aria-hidden="true" style="position:absolute">' +
+      '<filter id="turn-greys" x="0" y="0" width="1" height="1" color-interpolation-filters="sRGB">' +
+      parts.join("") + "</filter></svg>";
+    document.body.append(holder.firstChild);
+    document.documentElement.classList.add("turns-greys");
+  }
   function start() {
     repair();
+    turnGreys();
     filterClaims();
     foldOnPhone();
   }
