@@ -177,8 +177,7 @@ def result(path: Path, ink: str) -> None:
             colour = ink if method == "cross-entropy" else COLOUR_OF[method]
             mean, half = interval(values)
             axis.plot(values, [row] * len(values), ".", color=colour, ms=4, alpha=0.35)
-            bar = half if len(values) > 2 else None  # two runs have an interval of nothing
-            axis.errorbar(mean, row, xerr=bar, fmt="o", color=colour, ms=7, capsize=4)
+            axis.errorbar(mean, row, xerr=half, fmt="o", color=colour, ms=7, capsize=4)
             place = axis.get_yaxis_transform()
             axis.text(1.02, row, f"{mean:.1f}", transform=place, va="center", color=colour)
         axis.set_yticks(range(len(scores)), list(scores))
@@ -186,6 +185,7 @@ def result(path: Path, ink: str) -> None:
         axis.set_title(title, loc="left", size=12.5, color=ink, weight="bold")
         axis.tick_params(colors=ink, labelsize=12)
         axis.margins(x=0.06)
+        axis.grid(axis="x", color=ink, alpha=0.2)
         axis.grid(axis="y", visible=False)
         axis.spines[:].set_color(ink)
     axes[1].set_xlabel("balanced test accuracy, %", size=12, color=ink)

@@ -30,11 +30,7 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import (
-    CellExecutionError,
-    CellTimeoutError,
-    DeadKernelError,
-)
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from tools.bookfiles import (
     ROOT,
@@ -98,10 +94,7 @@ def tidy(notebook: Notebook) -> None:
         "language": "python",
         "name": "python3",
     }
-    notebook["metadata"]["language_info"] = {
-        "name": "python",
-        "pygments_lexer": "ipython3",
-    }
+    notebook["metadata"]["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     if stored:
         notebook["metadata"]["lpl"] = stored
     notebook["nbformat"], notebook["nbformat_minor"] = 4, 5

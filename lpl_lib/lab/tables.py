@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -63,13 +64,15 @@ def columns_of(frame: pd.DataFrame) -> list[str]:
 
 
 def interval(values: Iterable[float]) -> Interval:
-    """Return mean and 95 % interval; an interval of NaN for a single run.
+    """Return mean and 95 % interval; one of NaN for fewer than three runs: that of two is
+    13 times as wide as their difference, and says nothing.
 
     >>> interval([70.0]).mean
     70.0
     """
     runs = list(values)
-    return mean_interval(runs) if len(runs) > 1 else Interval(runs[0], float("nan"))
+    known = len(runs) > 2
+    return mean_interval(runs) if known else Interval(sum(runs) / len(runs), math.nan)
 
 
 def paired(
@@ -209,11 +212,11 @@ def order(frame: pd.DataFrame, method: str, over: str) -> tuple[Interval | None,
     Returns:
         mean difference with its 95 % interval, ``None`` if not recorded; and ``"agrees"``
         (the interval lies above 0), ``"contradicts"`` (below), ``"cannot be told"`` (it
-        holds 0, or there is one seed only) or ``"not recorded"``.
+        holds 0, or there are fewer than three seeds) or ``"not recorded"``.
 
     >>> import pandas as pd
-    >>> frame = pd.DataFrame({"seed": [0, 1, 0, 1], "method": ["a", "a", "b", "b"],
-    ...                       "all": [9.0, 8.0, 5.0, 4.5]})
+    >>> frame = pd.DataFrame({"seed": [0, 1, 2] * 2, "method": [*"aaabbb"],
+    ...                       "all": [9.0, 8.0, 8.5, 5.0, 4.5, 4.0]})
     >>> order(frame, "a", "b")[1], order(frame, "b", "a")[1], order(frame, "c", "a")[1]
     ('agrees', 'contradicts', 'not recorded')
     """
@@ -273,7 +276,7 @@ def dot_plot(frame: pd.DataFrame, title: str = "", over: str | None = None) -> F
         frame[columns] -= base.reindex(frame["seed"]).to_numpy()
         what = f"points over {over}"
     methods = list(dict.fromkeys(frame["method"]))[::-1]
-    size = (1.5 + 2.3 * len(columns), 0.8 + 0.28 * len(methods))
+    size = (1.5 + 1.9 * len(columns), 0.8 + 0.28 * len(methods))
     figure, axes = plt.subplots(
         1, len(columns), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
