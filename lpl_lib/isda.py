@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.amp.autocast_mode import is_autocast_available
 
 from lpl_lib.checks import check_number
 from lpl_lib.lpl.distributed import whole_batch
@@ -114,7 +115,8 @@ class ISDA(Perturbation):
     def delta(self, logits: Tensor, targets: Tensor) -> Tensor:
         features = self._features(len(logits))
         # Quadratic forms lose too much in half precision, also under autocast.
-        known = torch.amp.autocast_mode.is_autocast_available(kind := logits.device.type)
+        kind = logits.device.type
+        known = torch.compiler.is_compiling() or is_autocast_available(kind)
         with torch.autocast(kind, enabled=False) if known else nullcontext():
             if self.training:
                 seen, labels, _ = whole_batch(features.float(), targets, self.process_group)

@@ -20,7 +20,7 @@ class Member:
 
     Attributes:
         name: as the book calls it.
-        delta: row ``y`` of its table, or what stands for it, in LaTeX.
+        delta: row ``y`` of its table, or how to make it, in Markdown.
         make: maps class counts and the net's last layer to it.
         of_class: whether all samples of a class get the same vector; of a random one, in
             the mean.
@@ -41,28 +41,29 @@ class Member:
 
 # fmt: off
 FAMILY = [
-    Member("LA", r"\log \pi", lambda counts, head: LogitAdjustment(counts),
+    Member("LA", r"$\log \pi$", lambda counts, head: LogitAdjustment(counts),
            True, "both", "balanced", "fixed"),
-    Member("LA with a margin", r"\log \pi + \log(1 + s / \pi_y)\, e_y",
+    Member("LA with a margin", r"$\log \pi + \log(1 + s / \pi_y)\, e_y$",
            lambda n, head: LogitAdjustment(n, shift=-0.5 * min(n) / sum(n)),
            True, "both", "balanced", "fixed"),
-    Member("LDAM", r"-m_y\, e_y", lambda counts, head: LDAM(counts),
+    Member("LDAM", r"$-m_y\, e_y$", lambda counts, head: LDAM(counts),
            True, "raised", "none", "fixed"),
-    Member("ISDA", r"\frac{\lambda}{2} (w_k - w_y)^\top \Sigma_y (w_k - w_y)",
+    Member("ISDA", r"$\frac{\lambda}{2} (w_k - w_y)^\top \Sigma_y (w_k - w_y)$",
            lambda counts, head: ISDA(head), True, "raised", "none", "learned"),
-    Member("LPL", r"\arg\max, \arg\min_{\Vert\delta\Vert \le \varepsilon_y} \ell_y",
+    Member("LPL",
+           r"$\arg\max$ or $\arg\min$ of $\ell_y$, $\Vert\delta\Vert \le \varepsilon_y$",
            lambda counts, head: LPL(counts), True, "both", "none", "learned"),
-    Member("seesaw, mitigation", r"a \min(0, \log n_k / n_y)",
+    Member("seesaw, mitigation", r"$a \min(0, \log n_k / n_y)$",
            lambda counts, head: Seesaw(counts, compensation=0.0),
            True, "lowered", "none", "fixed"),
-    Member("seesaw", r"\text{the same} + b \max(0, \log p_k / p_y)",
+    Member("seesaw", r"the same $+\, b \max(0, \log p_k / p_y)$",
            lambda counts, head: Seesaw(counts), False, "both", "no table", "fixed"),
-    Member("vector scaling", r"(f - 1) \odot u + \log \pi",
+    Member("vector scaling", r"$(f - 1) \odot u + \log \pi$",
            lambda counts, head: VS(counts, gamma=0.3), False, "both", "no table", "fixed"),
-    Member("equalization", r"-\infty \text{ for rare } k \ne y",
+    Member("equalization", r"$-\infty \text{ for rare } k \ne y$",
            lambda counts, head: Equalization(counts),
            True, "lowered", "no table", "random"),
-    Member("GCL", r"-\lvert\varepsilon_k\rvert \log (n_{\max} / n_k)",
+    Member("GCL", r"$-\lvert\varepsilon_k\rvert \log (n_{\max} / n_k)$",
            lambda counts, head: GCL(counts), True, "both", "no table", "random"),
 ]
 # fmt: on
@@ -74,14 +75,12 @@ def family_table() -> str:
     >>> family_table().splitlines()[4]
     '| LDAM | $-m_y\\\\, e_y$ | yes | raised | no error | fixed |'
     """
-    names = {"balanced": "the balanced error", "none": "no error"}
-    head = (
-        "perturbation, $\\delta_y$, one vector a class, loss, consistent for, its table is"
-    )
+    names = {"balanced": "balanced error", "none": "no error"}
+    head = "perturbation, $\\delta_y$, per class, loss, consistent for, table"
     rows = [head.split(", "), ["---"] * 6]
     for member in FAMILY:
         of_class = "yes" if member.of_class else "no"
         error = names.get(member.consistent, "not a table")
-        row = [member.name, f"${member.delta}$", of_class, member.loss, error, member.how]
+        row = [member.name, member.delta, of_class, member.loss, error, member.how]
         rows.append(row)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -36,8 +36,7 @@ def class_gradient(
 def ascent(
     logits: Tensor, targets: Tensor, groups: ClassGroups, base_loss: BaseLoss | None = None
 ) -> tuple[Tensor, Tensor]:
-    r"""Positive multiples of :func:`class_gradient`, ``(R, C)``, and their Euclidean norms,
-    ``(R, 1)``; neither is scaled to the other, which spares a pass over the table.
+    r"""Positive multiples of :func:`class_gradient`, ``(R, C)``; their norms, ``(R, 1)``.
 
     For cross-entropy :math:`\rho_c - e_c`, where :math:`\rho_c` is the mean of the rivals'
     distributions, weighted by the mass :math:`1 - p_c` that each sample leaves to its
