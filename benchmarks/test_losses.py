@@ -279,8 +279,19 @@ def step_row(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def test_training_step(table):
-    """A whole step, where the loss is a small part."""
-    table["step"] = step_row(interleaved(steps(), rounds=100, twice=False)[0])
+    """A whole step, where the loss is a small part. The ratio is that of neighbours in
+    time, since a machine is slower at one minute than at another."""
+    actions, draw = steps(), random.Random(0)
+    seconds: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(101):
+        for name in draw.sample([*actions], 2):
+            began = time.thread_time()
+            actions[name]()
+            seconds[name].append(time.thread_time() - began)
+    plain, both = (seconds[name][1:] for name in actions)  # the first makes what is kept
+    ratio = statistics.median(b / a for a, b in zip(plain, both, strict=True))
+    row = step_row({name: statistics.median(s) for name, s in seconds.items()})
+    table["step"] = row | {"ratio": round(ratio, 3)}
 
 
 def on_gpu(
