@@ -1,5 +1,5 @@
 """Names that the library's doctests use without importing them; marks of tests; and who
-runs what where two workers share the tests."""
+runs what where workers share the tests."""
 
 from __future__ import annotations
 
