@@ -78,7 +78,7 @@ quick: lint  ## what reaches a change, without what takes long
 
 test: lint site  ## all checks
 	LPL_SIZE=smoke $(ONE_THREAD) $(PY) -m pytest book tests lpl_lib -q \
-	  --doctest-modules --ignore=book/_ext -n 3 -p no:benchmark \
+	  --doctest-modules --ignore=book/_ext -n 2 -p no:benchmark \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 bench: $(READY)  ## time the losses on an otherwise idle machine
