@@ -81,8 +81,10 @@ test: lint site  ## all checks
 	  --doctest-modules --ignore=book/_ext -n 2 -p no:benchmark \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
+# glibc's allocator shall keep what is freed: whether a side pays for fresh pages of memory
+# depends on what ran before it.
 bench: $(READY)  ## time the losses on an otherwise idle machine
-	$(ONE_THREAD) $(PY) -m pytest benchmarks -q
+	MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 $(ONE_THREAD) $(PY) -m pytest benchmarks -q
 
 serve: site  ## show the pages in a browser
 	$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html

@@ -5,7 +5,8 @@
 The sides of a comparison run in random order in each round, twice in a row: the first time
 the caches are cold, filled by another side, as after a network's backward pass; the second
 time they are warm. Peers are written as one line of PyTorch, from their formulas, or come
-from torchvision and timm. The table goes into ``results/loss_benchmark.json``.
+from torchvision and timm; memory that is freed is kept (see the Makefile). The table goes
+into ``results/loss_benchmark.json``.
 
 Where there is a GPU, the losses alone and the training step run there too, each operator
 launched by the host, and all of them as one CUDA graph; where there is none, the table says

@@ -7,6 +7,7 @@ import pytest
 import seaborn as sns
 
 from lpl_lib import book
+from tools import bookfiles
 
 
 def test_a_claim_that_holds_is_printed(capsys):
@@ -38,6 +39,11 @@ def test_a_claim_that_does_not_hold_stops_the_chapter(capsys):
 def test_every_status_can_be_claimed(status, capsys):
     book.claim("C1.1", "It is so.", True, status=status, source="this book")
     assert status in capsys.readouterr().out
+
+
+def test_library_and_ledgers_know_the_same_statuses():
+    """Written twice: what reads notebooks shall not import the library for it."""
+    assert book.STATUSES == bookfiles.STATUSES
 
 
 @pytest.mark.parametrize("size", ["smoke", "default", "full"])
