@@ -244,11 +244,21 @@ LOOK = """async () => {
 }"""
 
 
+# the sum of the layout's shifts while a page loads; below 0.1 readers notice none
+JUMPS = """() => {
+  window.jumped = 0;
+  new PerformanceObserver(list => {
+    for (const jump of list.getEntries()) { window.jumped += jump.value; }
+  }).observe({ type: "layout-shift", buffered: true });
+}"""
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_pages_in_a_browser(browser, server: str, width: int) -> None:
     problems = []
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
+    page.add_init_script(f"({JUMPS})()")
     where = ""
 
     def note(what: object) -> None:
@@ -273,7 +283,9 @@ def test_pages_in_a_browser(browser, server: str, width: int) -> None:
         where = path.stem
         page.goto(server + path.relative_to(HTML).as_posix(), wait_until="load")
         seen = page.evaluate(LOOK)
+        jumped = page.evaluate("window.jumped")
         checks = {
+            f"its text jumps by {jumped}": jumped < 0.1,
             f"scrolls sideways by {seen['scroll']} pixels": seen["scroll"] <= 0,
             "formulas are not rendered": seen["rendered"] >= seen["formulas"],
             "a formula has an error": seen["errors"] == 0,
@@ -293,28 +305,6 @@ def test_pages_in_a_browser(browser, server: str, width: int) -> None:
         problems += [f"{where}: {what}" for what, fine in checks.items() if not fine]
     context.close()
     assert not problems, "\n".join(problems)
-
-
-JUMPS = """() => {
-  window.jumped = 0;
-  new PerformanceObserver(list => {
-    for (const jump of list.getEntries()) { window.jumped += jump.value; }
-  }).observe({ type: "layout-shift", buffered: true });
-}"""
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_text_stays_where_it_is_while_a_page_loads(browser, server, width: int) -> None:
-    """The sum of the layout's shifts; below 0.1 readers do not notice any."""
-    jumped = {}
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    page.add_init_script(f"({JUMPS})()")
-    for path in PAGES[:9]:
-        page.goto(server + path.relative_to(HTML).as_posix(), wait_until="load")
-        page.evaluate(LOOK)
-        jumped[path.stem] = page.evaluate("window.jumped")
-    page.close()
-    assert {name: value for name, value in jumped.items() if value > 0.1} == {}
 
 
 def test_search_and_folded_solutions_work(browser, server: str) -> None:
