@@ -21,6 +21,12 @@ def _doctest_names(doctest_namespace: dict[str, object]) -> None:
     doctest_namespace["torch"] = torch
 
 
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """A test draws the same numbers whatever ran before it."""
+    torch.manual_seed(0)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests by what they use; what is slow comes first, so that no worker ends
     with it."""
