@@ -74,6 +74,7 @@ def test_a_tail_that_overlaps_is_told(overlapping: Comparison) -> None:
     assert said.classes[PLAIN]["d"] < said.classes["LA"]["d"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_told_is_said_so() -> None:
     few = features([3] * 4, 2, 2.0)
     said = report(compare_heads(*features(COUNTS, 0, 2.0), *few, epochs=40))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from lpl_lib.lab.records import records
@@ -65,14 +67,16 @@ def test_no_claim_of_the_paper_stands_twice() -> None:
     assert len(set(said)) == len(said)
 
 
+@functools.cache
+def measured(name: str) -> pd.DataFrame:
+    return table(records(name))
+
+
 @pytest.mark.parametrize(
     "entry", [entry for entry in PAPER if entry.measured], ids=lambda entry: entry.says[:40]
 )
 def test_verdict_is_what_the_records_say(entry: PaperClaim) -> None:
-    said = [
-        order(table(records(name)), method, over)[1]
-        for name, method, over in entry.measured
-    ]
+    said = [order(measured(name), method, over)[1] for name, method, over in entry.measured]
     assert entry.verdict == verdict_of(said)
 
 

@@ -140,6 +140,7 @@ def test_pictures_are_normalised_by_the_training_set():
     assert outcome.logits(outcome.problem.scored.images).abs().max() <= 30.001
 
 
+@pytest.mark.slow
 def test_runners_at_once_do_each_run_once(tmp_path):
     command = [sys.executable, "-m", "lpl_lib.lab", "digits-lt50", "--quiet", "--cpu"]
     command += ["--methods", "cross-entropy", "--seeds", "0-3", "--set", *SHORT]
