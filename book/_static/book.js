@@ -82,8 +82,9 @@
     });
   }
   // For figures on dark pages: greys are turned round, colours stay. Of a pixel c let w be
-  // the least of red, green and blue, m the largest, s = m - w. It becomes
-  // c - w + (1 - s) (1 - m) + 1.2 s w, a step of which is a primitive of this SVG filter.
+  // the least of red, green and blue, m the largest, s = m - w. It becomes c - w +
+  // (1 - m) (0.43 (1 - s) + 0.5) + 2 s w, a step of which is a primitive of this SVG filter:
+  // black turns nearly white, and blue and purple get light enough for small labels.
   function turnGreys() {
     function matrix(from, rows, name) {
       return '<feColorMatrix in="' + from + '" values="' + rows + ' 0 0 0 1 0" result="' +
@@ -108,9 +109,10 @@
       only("1 0 0 0 0", "r"), only("0 1 0 0 0", "g"), only("0 0 1 0 0", "b"),
       blend("darken", "w"), blend("lighten", "m"), inverse("w", "1-w"), inverse("m", "1-m"),
       join("SourceGraphic", "1-w", 0, 1, -1, "c-w"), join("m", "1-w", 0, 1, -1, "s"),
-      inverse("s", "1-s"), join("1-m", "1-s", 0.93, 0, 0, "black"),
-      join("s", "w", 1.2, 0, 0, "white"), join("c-w", "black", 0, 1, 0, "sum"),
-      join("sum", "white", 0, 1, 0, "all")
+      inverse("s", "1-s"), join("1-m", "1-s", 0.43, 0, 0, "grey"),
+      matrix("1-m", "0.5 0 0 0 0 0 0.5 0 0 0 0 0 0.5 0 0", "black"),
+      join("s", "w", 2, 0, 0, "white"), join("c-w", "grey", 0, 1, 0, "sum"),
+      join("sum", "black", 0, 1, 0, "more"), join("more", "white", 0, 1, 0, "all")
     ];
     var holder = document.createElement("div");
     holder.innerHTML = '<svg width="0" height="0" aria-hidden="true" style="position:absolute">' +
