@@ -227,7 +227,8 @@ class Claim:
             return "theory"
         if "CIFAR" in self.source:
             return "CIFAR"
-        trained = re.search("digit|fusing|recorded runs", self.source)
+        told = f"{self.statement} {self.source}"
+        trained = re.search("digit|fusing|recorded|drawn folder", told, re.IGNORECASE)
         return "digits" if trained else "numerical"
 
 

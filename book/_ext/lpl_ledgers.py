@@ -147,7 +147,9 @@ class PublishedFigures(BookTable):
         if ours is None:
             return None
         errors = 100 - frame.loc[frame["method"] == figure["method"], "all"]
-        return f"{interval([*errors])} ({len(errors)} seeds)", said
+        seeds = f"{len(errors)} seed{'s' if len(errors) > 1 else ''}"
+        shown = interval([*errors]) if len(errors) > 2 else f"{errors.mean():.1f}"
+        return f"{shown} ({seeds})", said
 
 
 def what_was_searched() -> str:
