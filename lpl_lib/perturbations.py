@@ -1,10 +1,10 @@
-"""Perturbations of logits: the protocol, their sum, and the fixed ones (LA, LDAM, VS).
+r"""Perturbations of logits: the protocol, their sum, and the fixed ones (LA, LDAM, VS).
 
 A *perturbation* maps logits and targets to a tensor ``delta`` of the logits' shape. The
 loss of a method is the base loss of ``logits + delta`` (:class:`lpl_lib.PerturbedLoss`),
 the form in which Eq. 7 of Li et al. (arXiv 2209.05668) unifies LA, LDAM, ISDA and LPL:
 
-    sum_i  loss(softmax(u_i + delta_{y_i}), y_i)
+.. math:: \sum_i \ell(\operatorname{softmax}(u_i + \delta_{y_i}), y_i)
 
 Perturbations compose with ``+``, from left to right: each sees the logits that the
 earlier ones left. So ``LogitAdjustment(n) + LPL(n)`` learns its perturbation on the

@@ -3,7 +3,7 @@
     python -m tools.drawings
 
 - ``idea.svg``: the front page's picture of what the book is about;
-- ``result-light.svg`` and ``result-dark.svg``: what came out, from the records;
+- ``result.svg``: what came out, from the records;
 - ``three-class-ball.svg``: what chapter 4 shows where its interactive figure cannot run;
 - ``card.png``: what a link to the book shows on other sites (1200 by 630 pixels).
 """
@@ -151,7 +151,7 @@ def idea(path: Path) -> None:
     plt.close(figure)
 
 
-def result(path: Path, ink: str) -> None:
+def result(path: Path) -> None:
     """Balanced accuracy of the main methods, on digits and on CIFAR, from the records.
 
     Large dots are means, with their 95% intervals from three runs on; small ones are runs.
@@ -174,7 +174,7 @@ def result(path: Path, ink: str) -> None:
     )
     for axis, (title, scores) in zip(axes, panels, strict=True):
         for row, (method, values) in enumerate(scores.items()):
-            colour = ink if method == "cross-entropy" else COLOUR_OF[method]
+            colour = COLOUR_OF[method]
             mean, half = interval(values)
             axis.plot(values, [row] * len(values), ".", color=colour, ms=4, alpha=0.35)
             axis.errorbar(mean, row, xerr=half, fmt="o", color=colour, ms=7, capsize=4)
@@ -182,14 +182,12 @@ def result(path: Path, ink: str) -> None:
             axis.text(1.02, row, f"{mean:.1f}", transform=place, va="center", color=colour)
         axis.set_yticks(range(len(scores)), list(scores))
         axis.set(ylim=(-0.6, len(scores) - 0.4))
-        axis.set_title(title, loc="left", size=12.5, color=ink, weight="bold")
-        axis.tick_params(colors=ink, labelsize=12)
+        axis.set_title(title, loc="left", size=12.5, weight="bold")
+        axis.tick_params(labelsize=12)
         axis.margins(x=0.06)
-        axis.grid(axis="x", color=ink, alpha=0.2)
         axis.grid(axis="y", visible=False)
-        axis.spines[:].set_color(ink)
-    axes[1].set_xlabel("balanced test accuracy, %", size=12, color=ink)
-    figure.savefig(path, transparent=True, metadata={"Date": None})
+    axes[1].set_xlabel("balanced test accuracy, %", size=12)
+    figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
@@ -229,8 +227,7 @@ def main() -> None:
     use_book_style()
     mpl.rcParams["svg.hashsalt"] = "lpl-book"
     idea(STATIC / "idea.svg")
-    result(STATIC / "result-light.svg", BLACK)
-    result(STATIC / "result-dark.svg", "#dddddd")
+    result(STATIC / "result.svg")
     ball(STATIC / "three-class-ball.svg")
     card(STATIC / "card.png")
 

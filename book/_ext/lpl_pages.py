@@ -272,6 +272,15 @@ def add_foot(
     )
 
 
+def break_names(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Let a long name in the text break after a sign rather than within a word."""
+    pieces = re.split(r'(<span class="pre">[^<]*)', context.get("body", ""))
+    pieces[1::2] = [re.sub(r"(?<=[_.(,=/])(?=\w)", "<wbr>", piece) for piece in pieces[1::2]]
+    context["body"] = "".join(pieces)
+
+
 def mathjax_folder() -> Path:
     """MathJax as the package sphinx-mathjax-offline brings it."""
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
@@ -305,5 +314,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", find_public_name)
     app.connect("html-page-context", describe, priority=400)  # before sphinxext.opengraph
     app.connect("html-page-context", add_foot)
+    app.connect("html-page-context", break_names)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -15,7 +15,7 @@ from lpl_lib.lab.training import DivergedError, train
 
 NAMES = (
     *("LA", "LDAM, linear head", "VS", "ISDA", "focal loss", "label smoothing", "mix-up"),
-    *("balanced sampling", "class-balanced weights", "post-hoc LA", "LPL, linf", "LPL"),
+    *("balanced sampling", "class-balanced weights", "post-hoc LA", "LPL, max norm", "LPL"),
 )
 
 

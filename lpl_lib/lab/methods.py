@@ -262,7 +262,7 @@ METHODS: dict[Task, dict[str, Entry]] = {
         "ISDA": Entry(isda),
         "LPL": Entry(lpl),
         "LPL, fixed": Entry(lpl, {"extra": 0.0}),
-        "LPL, linf": Entry(lpl, {"solver": "linf"}),
+        "LPL, max norm": Entry(lpl, {"solver": "linf"}),
         "LPL, by confidence": Entry(
             lpl, {"extra": 0.0, "split": "confidence", "solver": "linf"}
         ),

@@ -278,7 +278,13 @@ def dot_plot(frame: pd.DataFrame, title: str = "", over: str | None = None) -> F
     methods = list(dict.fromkeys(frame["method"]))[::-1]
     size = (1.5 + 1.9 * len(columns), 0.8 + 0.28 * len(methods))
     figure, axes = plt.subplots(
-        1, len(columns), figsize=size, sharey=True, squeeze=False, layout="constrained"
+        1,
+        len(columns),
+        figsize=size,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+        gridspec_kw={"wspace": 0.06},
     )
     # the dots below the intervals, and all in one picture of an SVG
     dots = {"color": "#56B4E9", "ms": 3, "zorder": 1, "rasterized": True}
