@@ -19,6 +19,14 @@
     document.querySelectorAll(".citation-list, .citation-list > [role]").forEach(function (part) {
       part.removeAttribute("role"); // a list that holds other things than its items
     });
+    // where a row is a card on a phone (book.css): the names of its columns
+    document.querySelectorAll("table.table:not(.claims-ledger, .chapter-claims, .statements, .paper-claims)").forEach(function (table) {
+      var heads = table.tHead ? Array.from(table.tHead.rows[0].cells) : [];
+      if (heads.length < 4) { return; }
+      table.querySelectorAll("tbody td").forEach(function (cell) {
+        cell.dataset.label = heads[cell.cellIndex].textContent.trim();
+      });
+    });
     document.querySelectorAll("div.highlight > pre, div.math").forEach(function (box) {
       if (box.scrollWidth > box.clientWidth) { box.tabIndex = 0; }
     });
