@@ -27,6 +27,9 @@
         cell.dataset.label = heads[cell.cellIndex].textContent.trim();
       });
     });
+    document.querySelectorAll(".cell_output pre").forEach(function (box) {
+      box.classList.toggle("words", !/\S {2,}\S/.test(box.textContent)); // not a table
+    });
     document.querySelectorAll("div.highlight > pre, div.math").forEach(function (box) {
       if (box.scrollWidth > box.clientWidth) { box.tabIndex = 0; }
     });
