@@ -7,7 +7,7 @@ import re
 import matplotlib as mpl
 import pytest
 
-from lpl_lib.book import BLACK, use_book_style
+from lpl_lib.book import use_book_style
 from lpl_lib.lab.records import records
 from lpl_lib.lab.tables import paired, table
 from tools.bookfiles import ROOT, address
@@ -34,14 +34,28 @@ def test_differences_are_those_of_the_records(name: str) -> None:
     assert found
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
-def test_the_picture_is_drawn_from_the_records(mode: str, tmp_path) -> None:
+def test_the_picture_is_drawn_from_the_records(tmp_path) -> None:
     with mpl.rc_context():
         use_book_style()
         mpl.rcParams["svg.hashsalt"] = "lpl-book"
-        result(tmp_path / "a.svg", BLACK if mode == "light" else "#dddddd")
+        result(tmp_path / "a.svg")
     drawn = (tmp_path / "a.svg").read_text()
-    assert drawn == (STATIC / f"result-{mode}.svg").read_text(), "python -m tools.drawings"
+    assert drawn == (STATIC / "result.svg").read_text(), "python -m tools.drawings"
+
+
+def test_its_caption_has_the_strengths_that_the_search_chose() -> None:
+    frame = table(records("digits-lt50"))
+    chosen = frame.groupby("method")["params"].first()
+    text = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    said = re.search(
+        r"tau = (.*)\$ for LA, a bound\s+of (.*) for LPL, \$\\tau = (.*)\$ and a bound of (.*) for",
+        text,
+    )
+    assert said
+    alone, bound, tau, extra = said.groups()
+    assert chosen["LA"] == f"tau={alone}"
+    assert chosen["LPL"] == f"extra={bound}"
+    assert chosen["LA + LPL"] == f"tau={tau} extra={extra}"
 
 
 def test_its_description_has_the_numbers_that_it_shows() -> None:

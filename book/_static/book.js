@@ -24,7 +24,8 @@
       var heads = table.tHead ? Array.from(table.tHead.rows[0].cells) : [];
       if (heads.length < 4) { return; }
       table.querySelectorAll("tbody td").forEach(function (cell) {
-        cell.dataset.label = heads[cell.cellIndex].textContent.trim();
+        var text = heads[cell.cellIndex].textContent.trim();
+        if (cell.textContent.trim()) { cell.dataset.label = text; }
       });
     });
     document.querySelectorAll(".cell_output pre").forEach(function (box) {
