@@ -48,7 +48,8 @@ def test_its_caption_has_the_strengths_that_the_search_chose() -> None:
     chosen = frame.groupby("method")["params"].first()
     text = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
     said = re.search(
-        r"tau = (.*)\$ for LA, a bound\s+of (.*) for LPL, \$\\tau = (.*)\$ and a bound of (.*) for",
+        r"tau = (.*)\$ for LA, a bound\s+of (.*) for LPL, "
+        r"\$\\tau = (.*)\$ and a bound of (.*) for",
         text,
     )
     assert said

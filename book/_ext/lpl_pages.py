@@ -276,9 +276,11 @@ def break_names(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
     """Let a long name in the text break after a sign rather than within a word."""
-    pieces = re.split(r'(<span class="pre">[^<]*)', context.get("body", ""))
-    pieces[1::2] = [re.sub(r"(?<=[_.(,=/])(?=\w)", "<wbr>", piece) for piece in pieces[1::2]]
-    context["body"] = "".join(pieces)
+    context["body"] = re.sub(
+        r'<span class="pre">[^<]*',
+        lambda name: re.sub(r"(?<=[_.(,=/])(?=\w)", "<wbr>", name[0]),
+        context.get("body", ""),
+    )
 
 
 def mathjax_folder() -> Path:
