@@ -157,21 +157,16 @@ def result(path: Path) -> None:
     Large dots are means, with their 95% intervals from three runs on; small ones are runs.
     """
     panels = []
-    for name, title in (
-        ("digits-lt50", "Digits, 50:1"),
-        ("cifar10-lt100", "CIFAR-10, 100:1"),
-    ):
+    sets = ("digits-lt50", "Digits, 50:1"), ("cifar10-lt100", "CIFAR-10, 100:1")
+    for name, title in sets:
         frame = table(records(name))
         scores = {m: frame.loc[frame["method"] == m, "all"].dropna() for m in COLOUR_OF}
         scores = {m: v for m, v in scores.items() if len(v) and m != "LDAM"}
-        panels.append(
-            (title, dict(sorted(scores.items(), key=lambda item: item[1].mean())))
-        )
+        rows = sorted(scores.items(), key=lambda item: item[1].mean())
+        panels.append((title, dict(rows)))
     ratios = [len(scores) + 1 for _, scores in panels]
     size = (5.2, 1.3 + 0.32 * sum(ratios))
-    figure, axes = plt.subplots(
-        2, 1, figsize=size, height_ratios=ratios, layout="constrained"
-    )
+    figure, axes = plt.subplots(2, 1, figsize=size, height_ratios=ratios)
     for axis, (title, scores) in zip(axes, panels, strict=True):
         for row, (method, values) in enumerate(scores.items()):
             colour = COLOUR_OF[method]

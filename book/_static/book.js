@@ -20,7 +20,8 @@
       part.removeAttribute("role"); // a list that holds other things than its items
     });
     // where a row is a card on a phone (book.css): the names of its columns
-    document.querySelectorAll("table.table:not(.claims-ledger, .chapter-claims, .statements, .paper-claims)").forEach(function (table) {
+    var plain = ":not(.claims-ledger, .chapter-claims, .statements, .paper-claims, .run-status)";
+    document.querySelectorAll("table.table" + plain).forEach(function (table) {
       var heads = table.tHead ? Array.from(table.tHead.rows[0].cells) : [];
       if (heads.length < 4) { return; }
       table.querySelectorAll("tbody td").forEach(function (cell) {
