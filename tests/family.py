@@ -76,7 +76,7 @@ def family_table() -> str:
     '| LDAM | $-m_y\\\\, e_y$ | yes | raised | no error | fixed |'
     """
     names = {"balanced": "balanced error", "none": "no error"}
-    head = "perturbation, $\\delta_y$, per class, loss, consistent for, table"
+    head = "perturbation, vector *δ*, per class, loss, consistent for, table"
     rows = [head.split(", "), ["---"] * 6]
     for member in FAMILY:
         of_class = "yes" if member.of_class else "no"
